@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/checker.h"
+
+#include <map>
+#include <set>
+
+#include "store/directory_lock.h"
+#include "store/journal.h"
+#include "store/journal_record.h"
+#include "store/model/digest.h"
+#include "store/model/limits.h"
+#include "store/model/path.h"
+#include "store/snapshot.h"
+#include "store/state_file.h"
+#include "store/tree_tables.h"
+
+namespace cfsgate::store {
+namespace {
+
+/// Collects findings about one tree.
+class TreeCheck {
+public:
+    TreeCheck(const ReadView& view, CheckReport& report) : view_(view), report_(report) {}
+
+    Status run() {
+        Sha256 sum;
+        CFSGATE_TRY(view_.for_each([&](const Inode& inode, std::string_view content) -> Status {
+            add_to_tree_checksum(sum, inode, content);
+            report_.entries += 1;
+            report_.content_bytes += inode.size;
+            if (inode.number != kRootInode) check_inode(inode, content);
+            types_[inode.number] = inode.type;
+            return {};
+        }));
+        report_.tree_checksum = to_hex(sum.finish());
+        report_.version = view_.head().version.value();
+        if (report_.entries != view_.usage().entries) {
+            say("the tree", "counts " + std::to_string(view_.usage().entries) + " entries, holds " +
+                                std::to_string(report_.entries));
+        }
+        if (report_.content_bytes != view_.usage().content_bytes) {
+            say("the tree", "counts " + std::to_string(view_.usage().content_bytes) +
+                                " bytes, holds " + std::to_string(report_.content_bytes));
+        }
+        return check_names();
+    }
+
+private:
+    void say(std::string where, std::string what) {
+        report_.findings.push_back({std::move(where), std::move(what)});
+    }
+    std::string name_of(const Inode& inode) const {
+        const auto path = view_.path_of(inode.number);
+        return "inode " + std::to_string(inode.number.value()) + " (" +
+               (path ? *path : inode.name) + ")";
+    }
+
+    void check_inode(const Inode& inode, std::string_view content) {
+        const std::string where = name_of(inode);
+        if (inode.version > view_.head().version) say(where, "is newer than the tree");
+        if (inode.number.value() > view_.head().version.value()) {
+            say(where, "has a number above the tree's version");
+        }
+        if (inode.is_directory() && (inode.size != 0 || !content.empty())) {
+            say(where, "is a directory with content");
+        }
+        if (inode.size > limits::kFileBytesMax) say(where, "is larger than a file may be");
+        if (inode.name.empty() || inode.name == "." || inode.name == ".." ||
+            inode.name.find('/') != std::string::npos ||
+            inode.name.find('\0') != std::string::npos ||
+            inode.name.size() > limits::kNameBytesStoredMax) {
+            say(where, "has a name that cannot be");
+        }
+        const auto parent = view_.inode(inode.parent);
+        if (!parent) {
+            say(where, "its parent " + std::to_string(inode.parent.value()) + " does not exist");
+        } else if (!parent->is_directory()) {
+            say(where, "its parent is a file");
+        } else if (!view_.path_of(inode.number)) {
+            say(where, "cannot be reached from the root");
+        }
+        const auto named = view_.lookup(inode.parent, inode.name);
+        if (!named || *named != inode.number) say(where, "its directory does not list it");
+        check_guest(inode, where);
+    }
+
+    void check_guest(const Inode& inode, const std::string& where) {
+        const auto path = view_.path_of(inode.number);
+        if (!path || inode.is_directory()) return;
+        const auto guest = parse_guest_path(*path);
+        if (guest && !guests_.insert(guest->vmid).second) {
+            say(where, "guest " + std::to_string(guest->vmid) + " is configured twice");
+        }
+    }
+
+    /// Each listed child exists, with that parent, name and type; and nothing is listed twice.
+    Status check_names() {
+        std::uint64_t listed = 0;
+        for (const auto& [directory, type] : types_) {
+            if (type != EntryType::Directory) continue;
+            CFSGATE_TRY(view_.children(directory, kRootInode, [&](const ReadView::Child& child) {
+                ++listed;
+                const auto inode = view_.inode(child.inode);
+                if (!inode || inode->parent != directory || inode->name != child.name ||
+                    inode->type != child.type) {
+                    say("directory " + std::to_string(directory.value()),
+                        "lists " + std::string(child.name) + ", which is not so");
+                }
+                return true;
+            }));
+        }
+        if (listed + 1 != report_.entries) {
+            say("the tree", "directories list " + std::to_string(listed) + " entries, there are " +
+                                std::to_string(report_.entries - 1));
+        }
+        return {};
+    }
+
+    const ReadView& view_;
+    CheckReport& report_;
+    std::map<InodeNumber, EntryType> types_;
+    std::set<std::uint32_t> guests_;
+};
+
+/// The journal alone: every segment's records, their order, and the versions that they claim.
+Status check_journal(const std::string& directory, std::uint64_t store_id, CheckReport& report,
+                     Sequence* last) {
+    std::uint64_t expected = 0;
+    std::uint64_t version = 0;
+    const auto numbers = CFSGATE_TRY(Journal::segment_numbers(directory));
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const std::string path = Journal::segment_path(directory, numbers[i]);
+        const auto say = [&](const std::string& what) { report.findings.push_back({path, what}); };
+        const auto info = Journal::scan_segment(
+            directory, numbers[i], store_id,
+            [&](Sequence sequence, std::string_view payload) -> Status {
+                const auto record = decode_journal_record(payload);
+                const std::string where = "record " + std::to_string(sequence.value());
+                if (!record) {
+                    say(where + ": " + record.error().detail);
+                } else if (version != 0 && record->version.value() != version + 1) {
+                    say(where + ": version " + std::to_string(record->version.value()) +
+                        " follows version " + std::to_string(version));
+                }
+                if (record) version = record->version.value();
+                *last = sequence;
+                report.journal_records += 1;
+                return {};
+            });
+        report.journal_segments += 1;
+        if (!info) {
+            say(info.error().detail);
+            continue;
+        }
+        if (expected != 0 && info->first.value() != expected) say("records are missing before it");
+        if (info->torn && i + 1 < numbers.size()) say("a damaged record, and newer segments follow");
+        expected = info->first.value() + info->records;
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<CheckReport> check_tree(const ReadView& view) {
+    CheckReport report;
+    report.state = "in use";
+    CFSGATE_TRY(TreeCheck(view, report).run());
+    return report;
+}
+
+Result<CheckReport> check_directory(const std::string& directory) {
+    CheckReport report;
+    const StateFile state = CFSGATE_TRY(read_state_file(directory));
+    report.state = state.clean ? "clean" : "in use";
+
+    Sequence last;
+    CFSGATE_TRY(check_journal(directory, state.ids.store, report, &last));
+    for (const std::string& name : CFSGATE_TRY(snapshot_files(directory))) {
+        const auto header = read_snapshot_file(directory + "/" + name, nullptr);
+        if (!header) report.findings.push_back({name, header.error().detail});
+        report.snapshots += 1;
+    }
+
+    const bool trusted = state.clean || state.boot_id == system_boot_id();
+    if (!trusted) {
+        report.state = "in use by an earlier boot: the next start rebuilds the tree";
+        return report;
+    }
+    const auto environment =
+        lmdb::Environment::open({directory + "/tree.mdb", 8ULL << 30, true});
+    if (!environment) {
+        report.findings.push_back({"tree.mdb", environment.error().detail});
+        return report;
+    }
+    const auto tree = TreeReader::make(CFSGATE_TRY(lmdb::Transaction::read(**environment)));
+    if (!tree) {
+        report.findings.push_back({"tree.mdb", tree.error().detail});
+        return report;
+    }
+    if ((*tree)->journal() > last) {
+        report.findings.push_back({"tree.mdb", "is ahead of the journal"});
+    }
+    if (state.clean && (*tree)->journal() < last) {
+        report.findings.push_back({"tree.mdb", "is behind the journal after a clean stop"});
+    }
+    if (const auto status = TreeCheck(**tree, report).run(); !status) {
+        report.findings.push_back({"tree.mdb", status.error().detail});
+    }
+    return report;
+}
+
+}  // namespace cfsgate::store

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// The append-only record of what was applied: what makes a change durable, and the history.
+//
+// Segments `journal.<number>` of a fixed size, zeroed ahead, overwritten in place. A segment starts
+// with a header of 64 bytes; records follow each other without gaps:
+//   u32 magic | u32 payload length | u64 sequence | u32 CRC32C | payload
+// The CRC covers the previous record's CRC (the header's for the first), length, sequence and
+// payload. So a record left from an older, torn write never continues a newer one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/base/log.h"
+#include "store/base/mutex.h"
+#include "store/base/result.h"
+#include "store/base/unique_fd.h"
+#include "store/store.h"
+
+namespace cfsgate::store {
+
+struct JournalOptions {
+    std::string directory;
+    std::uint64_t store_id = 0;
+    std::uint64_t segment_bytes = 0;
+    bool sync_segments = true;  ///< flush a full segment before the next one is begun
+};
+
+/// What a scan of one segment found.
+struct SegmentInfo {
+    std::uint64_t number = 0;
+    Sequence first;              ///< sequence of its first record
+    std::uint64_t records = 0;
+    std::uint64_t end = 0;       ///< offset behind the last good record
+    std::uint32_t last_crc = 0;
+    std::uint64_t file_bytes = 0;
+    bool torn = false;           ///< bytes that are no record follow the last good one
+};
+
+using RecordSink = std::function<Status(Sequence, std::string_view payload)>;
+
+/// Threads: add(), discard() and write() belong to the one writer; sync() and the rest to any.
+class Journal {
+public:
+    /// Finds the end of the last segment, or begins the first. Errors: Corrupt, where a segment in
+    /// the middle is damaged or missing, or belongs to another store.
+    static Result<std::unique_ptr<Journal>> open(JournalOptions options, Logger log);
+
+    /// Names of the segment files of a directory, in order.
+    static Result<std::vector<std::uint64_t>> segment_numbers(const std::string& directory);
+    static std::string segment_path(const std::string& directory, std::uint64_t number);
+    /// Reads one segment; `sink` gets each good record. Errors: Corrupt for a bad header; those of
+    /// the sink.
+    static Result<SegmentInfo> scan_segment(const std::string& directory, std::uint64_t number,
+                                            std::uint64_t store_id, const RecordSink& sink);
+
+    /// The number that the next add() gets.
+    Sequence next_sequence() const { return Sequence(next_); }
+    /// Collects a record for the next write().
+    Sequence add(std::string_view payload);
+    void discard();
+    /// Appends what was collected with one write. Where it fails nothing of it counts.
+    Status write();
+
+    /// Takes the last write() back, as far as later starts are concerned.
+    Status undo_write() CFSGATE_EXCLUDES(mutex_);
+
+    /// Puts everything written so far on stable storage and returns its last sequence. A failure
+    /// is final: the kernel may have dropped what it could not write.
+    Result<Sequence> sync();
+
+    Sequence appended() const { return Sequence(appended_.load(std::memory_order_acquire)); }
+    Sequence synced() const { return Sequence(synced_.load(std::memory_order_acquire)); }
+    std::uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
+    std::uint64_t segment_count() const CFSGATE_EXCLUDES(mutex_);
+
+    /// Every record behind `after`, in order. Errors: Corrupt, those of the sink.
+    Status read(Sequence after, const RecordSink& sink) const;
+    /// Makes the file that the next segment will use. Slow; for a background thread.
+    Status prepare_spare();
+    bool spare_wanted() const { return spare_wanted_.load(std::memory_order_relaxed); }
+    /// Removes the oldest segments that lie wholly before `upto`, until `keep_bytes` remain, and
+    /// those last written before `oldest_time`.
+    Status prune(Sequence upto, std::uint64_t keep_bytes, std::int64_t oldest_time);
+
+private:
+    explicit Journal(JournalOptions options, Logger log)
+        : options_(std::move(options)), log_(std::move(log)) {}
+    Status begin_segment(std::uint64_t number, std::uint64_t bytes_min);
+    Status adopt(const std::vector<std::uint64_t>& numbers);
+
+    JournalOptions options_;
+    Logger log_;
+    // The writer's own.
+    std::string pending_;
+    std::uint64_t next_ = 1;
+    std::uint64_t committed_next_ = 1;
+    struct End {
+        std::uint64_t offset = 0;
+        std::uint32_t crc = 0;
+        std::uint64_t next = 1;
+    };
+    Status erase_from(const End& end);
+    std::uint64_t offset_ = 0;
+    std::uint64_t size_ = 0;
+    std::uint32_t crc_ = 0;
+    std::uint64_t number_ = 0;
+    End before_write_;
+
+    mutable Mutex mutex_;
+    std::shared_ptr<UniqueFd> file_ CFSGATE_GUARDED_BY(mutex_);
+    std::vector<SegmentInfo> segments_ CFSGATE_GUARDED_BY(mutex_);  ///< number and first only
+    std::atomic<std::uint64_t> appended_{0};
+    std::atomic<std::uint64_t> synced_{0};
+    std::atomic<std::uint64_t> bytes_written_{0};
+    std::atomic<bool> spare_wanted_{true};
+    std::atomic<bool> sync_failed_{false};
+};
+
+}  // namespace cfsgate::store

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Thin owners of an LMDB environment and its transactions; the only users of <lmdb.h>.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/base/mutex.h"
+#include "store/base/result.h"
+
+struct MDB_env;
+struct MDB_txn;
+
+namespace cfsgate::store::lmdb {
+
+/// The trees of the environment. Meta is LMDB's own root tree, whose page every commit rewrites
+/// anyhow.
+enum class Table : std::uint8_t { Meta, Inode, Content, Dirent, Child };
+inline constexpr std::size_t kTables = 5;
+
+/// LMDB's compiled-in limit.
+inline constexpr std::size_t kKeyBytesMax = 511;
+
+struct EnvironmentOptions {
+    std::string file;
+    std::uint64_t map_bytes = 0;
+    bool read_only = false;
+};
+
+/// One environment, opened once per process. Commits are not flushed: the journal is what makes a
+/// change durable. Threads: any; one write transaction at a time.
+class Environment {
+public:
+    /// Errors: Corrupt where the file is no LMDB file of ours, else what the system says.
+    static Result<std::unique_ptr<Environment>> open(const EnvironmentOptions& options);
+    ~Environment();
+    Environment(const Environment&) = delete;
+    Environment& operator=(const Environment&) = delete;
+
+    /// Forces everything to stable storage.
+    Status sync();
+
+private:
+    friend class Transaction;
+    Environment() = default;
+    Result<MDB_txn*> begin_read();
+    void end_read(MDB_txn* txn) noexcept;
+
+    std::string file_;
+    MDB_env* env_ = nullptr;
+    unsigned tables_[kTables] = {};
+    Mutex mutex_;
+    /// Ended read transactions, kept for renewal: that costs no lock of LMDB's reader table.
+    std::vector<MDB_txn*> idle_readers_ CFSGATE_GUARDED_BY(mutex_);
+};
+
+/// Ends with abort unless committed. Views of values live until the next write or the end.
+class Transaction {
+public:
+    static Result<std::unique_ptr<Transaction>> read(Environment& environment);
+    /// Waits for another writer. Begin and end it on one thread.
+    static Result<std::unique_ptr<Transaction>> write(Environment& environment);
+    ~Transaction();
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    Result<std::optional<std::string_view>> get(Table table, std::string_view key) const;
+    /// Errors: NoSpace where the map is full.
+    Status put(Table table, std::string_view key, std::string_view value);
+    /// The key must exist: Corrupt if not.
+    Status erase(Table table, std::string_view key);
+    /// Pairs with a key ≥ `from`, ascending, until `sink` returns false.
+    Status scan(Table table, std::string_view from,
+                const std::function<bool(std::string_view key, std::string_view value)>& sink) const;
+    Result<std::uint64_t> count(Table table) const;
+    /// Errors: NoSpace, InputOutput; nothing was changed then.
+    Status commit();
+
+private:
+    Transaction(Environment& environment, MDB_txn* txn, bool writing)
+        : environment_(environment), txn_(txn), writing_(writing) {}
+
+    Environment& environment_;
+    MDB_txn* txn_;
+    bool writing_;
+};
+
+}  // namespace cfsgate::store::lmdb

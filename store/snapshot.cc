@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/snapshot.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "store/base/bytes.h"
+#include "store/file_io.h"
+#include "store/model/digest.h"
+
+namespace cfsgate::store {
+namespace {
+
+constexpr std::string_view kMagic = "cfsgate snapshot";
+constexpr std::uint32_t kFormat = 1;
+constexpr std::string_view kPrefix = "snapshot.";
+constexpr std::size_t kDigestBytes = 32;
+constexpr std::size_t kChunkBytes = 1 << 20;
+
+void put_entry(ByteWriter& out, const Inode& inode, std::string_view content) {
+    out.put(inode.number.value());
+    out.put(inode.parent.value());
+    out.put(inode.version.value());
+    out.put(inode.writer.value());
+    out.put(inode.mtime);
+    out.put(inode.size);
+    out.put(static_cast<std::uint8_t>(inode.type));
+    out.put(static_cast<std::uint8_t>(inode.unbacked ? 1 : 0));
+    out.put_sized(inode.name);
+    out.put_sized(content);
+}
+
+Inode take_entry(ByteReader& in, std::string_view* content) {
+    Inode inode;
+    inode.number = InodeNumber(in.take<std::uint64_t>());
+    inode.parent = InodeNumber(in.take<std::uint64_t>());
+    inode.version = Version(in.take<std::uint64_t>());
+    inode.writer = NodeId(in.take<std::uint32_t>());
+    inode.mtime = in.take<std::uint32_t>();
+    inode.size = in.take<std::uint32_t>();
+    inode.type = static_cast<EntryType>(in.take<std::uint8_t>());
+    inode.unbacked = in.take<std::uint8_t>() != 0;
+    inode.name = in.take_bytes(in.take<std::uint32_t>());
+    *content = in.take_bytes(in.take<std::uint32_t>());
+    return inode;
+}
+
+/// Writes in chunks and hashes what it writes.
+class HashedFile {
+public:
+    HashedFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+
+    ByteWriter& out() { return buffer_; }
+    Status flush_if_full() {
+        if (buffer_.bytes().size() < kChunkBytes) return {};
+        return flush();
+    }
+    Status finish() {
+        CFSGATE_TRY(flush());
+        const Digest digest = sum_.finish();
+        for (const unsigned char byte : digest) buffer_.put(std::uint8_t{byte});
+        return flush();
+    }
+
+private:
+    Status flush() {
+        sum_.update(buffer_.bytes());
+        CFSGATE_TRY(write_all(fd_, buffer_.bytes(), offset_, path_));
+        offset_ += buffer_.bytes().size();
+        buffer_.clear();
+        return {};
+    }
+
+    int fd_;
+    std::string path_;
+    ByteWriter buffer_;
+    Sha256 sum_;
+    std::uint64_t offset_ = 0;
+};
+
+}  // namespace
+
+Result<std::string> write_snapshot_file(const std::string& directory, std::uint64_t store_id,
+                                        const TreeReader& tree) {
+    std::string digits = std::to_string(tree.journal().value());
+    digits.insert(0, 20 - std::min<std::size_t>(20, digits.size()), '0');
+    const std::string name = std::string(kPrefix) + digits;
+    const std::string path = directory + "/" + name;
+    const std::string temporary = directory + "/new." + name;
+    {
+        const UniqueFd fd = CFSGATE_TRY(open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC));
+        HashedFile file(fd.get(), temporary);
+        file.out().put_bytes(kMagic);
+        file.out().put(kFormat);
+        file.out().put(store_id);
+        file.out().put(tree.journal().value());
+        file.out().put(tree.head().version.value());
+        file.out().put(tree.head().writer.value());
+        file.out().put(tree.head().mtime);
+        file.out().put(tree.usage().entries - 1);
+        CFSGATE_TRY(tree.for_each([&](const Inode& inode, std::string_view content) -> Status {
+            if (inode.number == kRootInode) return {};
+            put_entry(file.out(), inode, content);
+            return file.flush_if_full();
+        }));
+        CFSGATE_TRY(file.finish());
+        CFSGATE_TRY(sync_data(fd.get(), temporary));
+    }
+    if (std::rename(temporary.c_str(), path.c_str()) != 0) return fail_posix(errno, path);
+    CFSGATE_TRY(sync_directory(directory));
+    return name;
+}
+
+Result<SnapshotHeader> read_snapshot_file(const std::string& path, const EntryReader& sink) {
+    const std::string bytes = CFSGATE_TRY(read_file(path));
+    if (bytes.size() < kDigestBytes) return fail(Errno::Corrupt, path + ": cut short");
+    const std::string_view body = std::string_view(bytes).substr(0, bytes.size() - kDigestBytes);
+    const Digest digest = Sha256::of(body);
+    if (!std::equal(digest.begin(), digest.end(), bytes.end() - kDigestBytes,
+                    [](unsigned char a, char b) { return a == static_cast<unsigned char>(b); })) {
+        return fail(Errno::Corrupt, path + ": the checksum does not fit the content");
+    }
+    ByteReader in(body);
+    const bool known = in.take_bytes(kMagic.size()) == kMagic;
+    const auto format = in.take<std::uint32_t>();
+    if (!known || format != kFormat) return fail(Errno::Corrupt, path + ": not a known snapshot");
+    SnapshotHeader header;
+    header.store_id = in.take<std::uint64_t>();
+    header.journal = Sequence(in.take<std::uint64_t>());
+    header.head.version = Version(in.take<std::uint64_t>());
+    header.head.writer = NodeId(in.take<std::uint32_t>());
+    header.head.mtime = in.take<std::uint32_t>();
+    header.entries = in.take<std::uint64_t>();
+    for (std::uint64_t i = 0; i < header.entries && !in.failed(); ++i) {
+        std::string_view content;
+        const Inode inode = take_entry(in, &content);
+        if (in.failed() || content.size() != (inode.unbacked ? 0 : inode.size)) {
+            return fail(Errno::Corrupt, path + ": an entry is damaged");
+        }
+        if (sink) CFSGATE_TRY(sink(inode, content));
+    }
+    if (!in.finish("snapshot")) return fail(Errno::Corrupt, path + ": the entries do not fit");
+    return header;
+}
+
+Result<std::vector<std::string>> snapshot_files(const std::string& directory) {
+    auto names = CFSGATE_TRY(list_files(directory, kPrefix));
+    std::reverse(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace cfsgate::store

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store of one node: the live tree in LMDB, the journal of what was applied, snapshots.
+//
+// A change takes three steps: a Batch applies operations in one write transaction; commit() appends
+// their journal records and publishes the new tree; sync() puts the journal on stable storage.
+// Files in the directory: tree.mdb, journal.*, snapshot.*, state. See ARCHITECTURE.md, "The store".
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/apply.h"
+#include "store/base/clock.h"
+#include "store/base/log.h"
+#include "store/base/result.h"
+#include "store/change_counters.h"
+#include "store/guest_registry.h"
+#include "store/lock_leases.h"
+#include "store/model/index.h"
+#include "store/model/inode.h"
+#include "store/model/operation.h"
+
+namespace cfsgate::store {
+
+/// Totals that the limits and statfs speak of.
+struct Usage {
+    std::uint64_t entries = 1;       ///< root counted
+    std::uint64_t content_bytes = 0; ///< sum of all file sizes
+};
+
+/// A consistent view of the tree (MVCC): no lock, and no copy of the tree. Short-lived: an open one
+/// keeps old pages from being reused. Not for use by two threads at once.
+/// Errors of every method: InputOutput, Corrupt; others as named.
+class ReadView {
+public:
+    virtual ~ReadView() = default;
+
+    virtual TreeHead head() const = 0;
+    virtual Usage usage() const = 0;
+    /// Errors: NotFound.
+    virtual Result<Inode> inode(InodeNumber number) const = 0;
+    /// The bytes of a file, at most inode.size; borrowed until the view ends or a write in the same
+    /// transaction. Empty for directories.
+    virtual Result<std::string_view> content(const Inode& inode) const = 0;
+    /// Errors: NotFound.
+    virtual Result<InodeNumber> lookup(InodeNumber parent, std::string_view name) const = 0;
+    /// Follows the components of `path` from the root. Errors: NotFound, also below a file.
+    virtual Result<InodeNumber> resolve(std::string_view path) const = 0;
+    /// The path of an inode, without leading slash; "" for the root. Errors: NotFound.
+    virtual Result<std::string> path_of(InodeNumber number) const = 0;
+
+    struct Child {
+        InodeNumber inode;
+        EntryType type = EntryType::File;
+        std::string_view name;  ///< borrowed like content()
+    };
+    /// The children of `directory` with an inode above `after`, ascending; stops when `sink`
+    /// returns false. `after` 0 starts at the first.
+    virtual Status children(InodeNumber directory, InodeNumber after,
+                            const std::function<bool(const Child&)>& sink) const = 0;
+    /// Every entry, ascending by inode, the root included; stops when `sink` returns an error.
+    virtual Status for_each(
+        const std::function<Status(const Inode&, std::string_view content)>& sink) const = 0;
+};
+
+enum class Durability : std::uint8_t {
+    Durable,  ///< sync() returns when the journal is on stable storage
+    Relaxed,  ///< sync() returns at once: a power cut may take the last moments, never consistency
+};
+
+struct StoreOptions {
+    std::string directory;
+    Durability durability = Durability::Durable;
+    std::uint64_t map_bytes = 8ULL << 30;
+    std::uint64_t segment_bytes = 16ULL << 20;
+    std::uint64_t snapshot_after_bytes = 64ULL << 20;  ///< journal gathered since the last snapshot
+    std::uint64_t journal_keep_bytes = 256ULL << 20;
+    std::uint32_t journal_keep_seconds = 30U * 24 * 3600;
+    /// Names this boot of the machine; a power cut changes it.
+    std::function<std::string()> boot_id;  ///< empty: /proc/sys/kernel/random/boot_id
+    WallClock clock = system_wall_clock();
+};
+
+/// What the start found, for the log and for `status`.
+enum class StartKind : std::uint8_t {
+    Fresh,     ///< no store was there
+    Clean,     ///< stopped cleanly
+    Resumed,   ///< the process had ended without a stop; the last records were replayed
+    Rebuilt,   ///< the machine had ended without a stop: snapshot and journal
+};
+std::string_view to_string(StartKind kind);
+
+/// How a journal record can be named; ordered.
+struct JournalStatus {
+    Sequence appended;          ///< last record written
+    Sequence synced;            ///< last record known to be on stable storage
+    std::uint64_t segments = 0;
+    std::uint64_t bytes = 0;    ///< of records since the oldest kept segment
+};
+
+class Store {
+public:
+    /// Opens the store in `options.directory`, or makes a new one there. The caller holds the
+    /// directory's lock (directory_lock.h). Errors: Corrupt, NoSpace, InputOutput and what the
+    /// system says, with the file in the detail.
+    static Result<std::unique_ptr<Store>> open(StoreOptions options, Logger log);
+
+    /// Makes a store of these entries in a directory without one. Errors: Exists, and as open().
+    static Status create_from(const StoreOptions& options, const TreeHead& head,
+                              const std::vector<Entry>& entries, Logger log);
+
+    /// Whether there is a store in the directory.
+    static bool exists(const std::string& directory);
+
+    virtual ~Store() = default;
+
+    /// Any thread.
+    virtual Result<std::unique_ptr<ReadView>> read() const = 0;
+
+    /// Called for each entry about to vanish (deleted, or replaced by rename), inside the write
+    /// transaction and before the change is published. Set once, before the first batch.
+    using RemovalObserver = std::function<void(const Inode&, std::string_view content)>;
+    virtual void observe_removals(RemovalObserver observer) = 0;
+
+    /// One write transaction. One at a time, on one thread from begin to end.
+    class Batch {
+    public:
+        virtual ~Batch() = default;  ///< without commit(): nothing happened
+        /// Performs an operation; a refused one changes nothing and is no error of the batch. After
+        /// a result of InputOutput or NoSpace with `broken` the whole batch must be dropped.
+        virtual Applied apply(const Operation& operation, const Stamp& stamp) = 0;
+        /// The tree as this batch has made it so far.
+        virtual const ReadView& view() const = 0;
+        /// Appends the journal records, then publishes the tree. Returns the last record's number,
+        /// for sync(). On an error nothing of the batch happened. Errors: NoSpace, InputOutput.
+        virtual Result<Sequence> commit() = 0;
+    };
+    virtual Result<std::unique_ptr<Batch>> begin() = 0;
+
+    /// Puts every journal record up to `upto` on stable storage (Durable), or returns (Relaxed).
+    /// Any thread; callers that overlap share one flush. Errors: InputOutput: the store is then in
+    /// its error state and refuses changes.
+    virtual Status sync(Sequence upto) = 0;
+
+    /// Why the store refuses changes; nothing while it is well.
+    virtual std::optional<std::string> failure() const = 0;
+
+    virtual const GuestRegistry& guests() const = 0;
+    virtual const ChangeCounters& change_counters() const = 0;
+    virtual LockLeases& lock_leases() = 0;
+    virtual JournalStatus journal_status() const = 0;
+    virtual StartKind start_kind() const = 0;
+    virtual std::uint64_t file_system_id() const = 0;  ///< random in local mode, never 0
+
+    /// The index and the checksum of the whole tree as published; digests come from a cache.
+    virtual Result<Index> index() const = 0;
+    virtual Result<Digest> tree_checksum() const = 0;
+
+    /// Writes a snapshot of the tree as published and drops what it makes unnecessary.
+    virtual Status write_snapshot() = 0;
+
+    /// Everything on stable storage, state "clean". Nothing may be called after it.
+    virtual Status close() = 0;
+};
+
+}  // namespace cfsgate::store
