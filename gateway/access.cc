@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/access.h"
+
+#include <algorithm>
+
+#include "store/model/path.h"
+
+namespace cfsgate::gateway {
+namespace {
+
+constexpr std::uint32_t kWriteBits = 0222;
+constexpr uid_t kUnchangedUid = static_cast<uid_t>(-1);
+constexpr gid_t kUnchangedGid = static_cast<gid_t>(-1);
+
+std::uint32_t mode_with_quorum(std::string_view path, bool is_directory) {
+    const bool is_private = is_private_path(path);
+    if (is_directory) return is_private ? 0700 : 0755;
+    if (is_action_script_name(split_path(path).name)) return is_private ? 0700 : 0740;
+    return is_private ? 0600 : 0640;
+}
+
+}  // namespace
+
+std::uint32_t AccessRules::mode(std::string_view path, bool is_directory) const {
+    const std::uint32_t mode = mode_with_quorum(path, is_directory);
+    if (path.empty() || sequencer_.quorate()) return mode;
+    return mode & ~kWriteBits;
+}
+
+std::uint32_t AccessRules::mode(VirtualEntry entry) const {
+    if (entry == VirtualEntry::Debug) return 0640;
+    if (!kVirtualNames[static_cast<std::size_t>(entry)].is_link) return 0440;
+    // Programs test for quorum by the owner's write bit of `local`.
+    return sequencer_.quorate() ? 0755U : 0755U & ~kWriteBits;
+}
+
+bool AccessRules::grants(const Caller& caller, std::uint32_t mode, int mask) const {
+    if (caller.uid == 0) return true;
+    const auto wanted = static_cast<std::uint32_t>(mask);
+    if ((mode & wanted) == wanted) return true;  // what all others may
+    if (((mode >> 3) & wanted) != wanted) return false;
+    if (caller.gid == www_data_) return true;
+    if (caller.groups == nullptr) return false;
+    const auto groups = caller.groups->groups_of(caller);
+    return std::find(groups.begin(), groups.end(), www_data_) != groups.end();
+}
+
+bool AccessRules::may_search(const Caller& caller, std::string_view directory) const {
+    return caller.uid == 0 || !is_private_path(directory);
+}
+
+Status AccessRules::may_change(const Caller& caller) const {
+    if (caller.uid != 0) return fail(Errno::NoAccess);
+    if (!sequencer_.quorate()) return fail(Errno::NoAccess, "this node has no quorum");
+    return {};
+}
+
+Status AccessRules::may_chmod(const Caller& caller, std::string_view path,
+                              std::uint32_t mode) const {
+    const std::uint32_t expected = is_private_path(path) ? 0600 : 0640;
+    if (caller.uid == 0 && (mode & 07777) == expected) return {};
+    return fail(Errno::NotPermitted);
+}
+
+Status AccessRules::may_chown(const Caller& caller, uid_t uid, gid_t gid) const {
+    const bool same_owner = uid == 0 || uid == kUnchangedUid;
+    const bool same_group = gid == www_data_ || gid == kUnchangedGid;
+    if (caller.uid == 0 && same_owner && same_group) return {};
+    return fail(Errno::NotPermitted);
+}
+
+}  // namespace cfsgate::gateway

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// The file system that every adapter serves. Access, quorum, virtual names and limits are decided
+// here and nowhere else.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/file_id.h"
+#include "replication/sequencer.h"
+#include "store/base/log.h"
+#include "store/base/result.h"
+#include "store/store.h"
+
+namespace cfsgate::gateway {
+
+struct Caller;
+
+/// Finds a caller's supplementary groups, asked only where the answer matters.
+class GroupSource {
+public:
+    virtual ~GroupSource() = default;
+    virtual std::vector<gid_t> groups_of(const Caller& caller) const = 0;
+};
+
+/// Who asks.
+struct Caller {
+    uid_t uid = 0;
+    gid_t gid = 0;
+    pid_t pid = 0;                        ///< 0: unknown
+    const GroupSource* groups = nullptr;  ///< none: no supplementary groups
+};
+
+enum class FileKind : std::uint8_t { Directory, File, Symlink };
+
+struct Attributes {
+    FileId id;
+    FileKind kind = FileKind::File;
+    std::uint32_t mode = 0;      ///< permission bits
+    gid_t gid = 0;               ///< the owner is always root
+    std::uint32_t nlink = 1;
+    std::uint64_t size = 0;      ///< bytes
+    std::uint64_t blocks = 0;    ///< of 4096 bytes
+    std::uint32_t mtime = 0;     ///< seconds since 1970; also atime and ctime
+    Version version;             ///< of the entry; stands in the nanoseconds of ctime
+};
+
+struct DirectoryEntry {
+    FileId id;
+    FileKind kind = FileKind::File;
+    std::string_view name;     ///< borrowed for the call
+    std::uint64_t cookie = 0;  ///< where the listing goes on behind this entry
+    std::optional<Attributes> attributes;  ///< with Listing::WithAttributes, "." and ".." excepted
+};
+
+enum class Listing : std::uint8_t { NamesOnly, WithAttributes };
+
+struct FileSystemStatistics {
+    std::uint32_t block_bytes = 0;
+    std::uint64_t blocks = 0;
+    std::uint64_t blocks_free = 0;
+    std::uint64_t files = 0;
+    std::uint64_t files_free = 0;
+    std::uint32_t name_bytes_max = 0;
+};
+
+struct OpenMode {
+    bool read = false;
+    bool write = false;
+};
+
+struct WriteMode {
+    bool truncate = false;  ///< cut the file behind the data
+    bool append = false;    ///< at the file's end; the offset is ignored
+};
+
+enum class ChmodPolicy : std::uint8_t {
+    Strict,   ///< as the original: EPERM for what the path does not allow
+    Lenient,  ///< always succeeds, without effect, counted
+};
+
+class OpenFiles;
+
+/// State of one open: which entry, in which mode, and what must be made durable at close. Ends
+/// with its last reference; a removed file's content then goes.
+class OpenFile : public std::enable_shared_from_this<OpenFile> {
+public:
+    OpenFile() = default;
+    ~OpenFile();
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+
+    FileId id() const { return id_; }
+    OpenMode mode() const { return mode_; }
+    Version opened_version() const { return opened_version_; }
+    std::uint64_t opened_size() const { return opened_size_; }
+    bool is_virtual() const { return to_virtual(id_).has_value(); }
+
+private:
+    friend class FileSystem;
+    FileId id_;
+    OpenFiles* counted_in_ = nullptr;
+    OpenMode mode_;
+    Version opened_version_;
+    std::uint64_t opened_size_ = 0;
+    std::string text_;                         ///< of a virtual file, made at open
+    std::atomic<std::uint64_t> last_write_{0};  ///< journal sequence still to be made durable
+};
+
+/// Told of each published change, on the thread that published it; must not block.
+using InvalidationSink = std::function<void(const std::vector<store::Change>&)>;
+
+struct FileSystemOptions {
+    std::string node_name;
+    gid_t www_data = 0;
+    ChmodPolicy chmod_policy = ChmodPolicy::Strict;
+    std::uint64_t tree_bytes_max = 128UL << 20;
+    std::uint64_t entries_max = 256UL << 10;
+    std::chrono::milliseconds deadline{30000};  ///< then callers get TimedOut
+    std::uint32_t start_time = 0;               ///< of the daemon, for `.version`
+    WallClock clock = system_wall_clock();
+    /// Reads and switches debug logging, for `.debug`.
+    std::function<bool()> debug_enabled;
+    std::function<void(bool)> set_debug;
+};
+
+struct FileSystemCounters {
+    std::uint64_t ignored_chmods = 0;  ///< lenient policy
+    std::uint64_t timed_out = 0;
+    std::uint64_t open_files = 0;
+    std::uint64_t pinned_files = 0;  ///< removed, and still open
+    std::uint64_t pinned_bytes = 0;
+};
+
+class AccessRules;
+class ClusterLog;
+class Deadlines;
+class VirtualFiles;
+
+/// Reads answer at once from the store; changes answer through `done`, once, on any thread.
+/// Errors that every change may have: NoAccess (also without quorum), ReadOnly, NoSpace,
+/// InputOutput, TimedOut (the outcome is unknown). Threads: any thread may call; `done` must not
+/// block.
+class FileSystem {
+public:
+    template <class T>
+    using Done = std::function<void(Result<T>)>;
+
+    /// Borrows both; they must outlive this object.
+    FileSystem(store::Store& store, replication::Sequencer& sequencer, FileSystemOptions options,
+               Logger log);
+    ~FileSystem();
+
+    // --- Reading ---
+
+    /// Errors: NotFound, NotDirectory, NoAccess, NameTooLong. `name` may be "." but not "..".
+    Result<Attributes> lookup(const Caller& caller, FileId parent, std::string_view name) const;
+    /// Errors: StaleHandle. A removed file answers while it is open.
+    Result<Attributes> getattr(FileId id) const;
+    /// Errors: StaleHandle, Invalid for what is no link.
+    Result<std::string> readlink(FileId id) const;
+    /// Whether the mode bits grant `mask` (R_OK, W_OK, X_OK). Errors: NoAccess, StaleHandle.
+    Status access(const Caller& caller, FileId id, int mask) const;
+    /// Entries behind `cookie` (0: the start), "." and ".." first, until `sink` returns false.
+    /// Cookies stay good while other entries come and go. Errors: NotDirectory, NoAccess, StaleHandle.
+    Status readdir(const Caller& caller, FileId directory, std::uint64_t cookie, Listing listing,
+                   const std::function<bool(const DirectoryEntry&)>& sink) const;
+    FileSystemStatistics statfs() const;
+
+    /// Errors: StaleHandle, NoAccess, IsDirectory.
+    Result<std::shared_ptr<OpenFile>> open(const Caller& caller, FileId id, OpenMode mode);
+    /// At most `count` bytes at `offset`, from one version of the file. No access check: open did
+    /// it. Errors: StaleHandle.
+    Result<std::string> read(const OpenFile& file, std::uint64_t offset, std::size_t count) const;
+
+    // --- Changing ---
+
+    /// Writes all of `data`; the file grows if it must. Answers with the bytes written when they can
+    /// be read; durable with fsync().
+    /// Errors: StaleHandle, FileTooBig, NoSpace, InputOutput for a virtual file.
+    void write(OpenFile& file, std::uint64_t offset, std::string data, WriteMode mode,
+               Done<std::uint32_t> done);
+    /// Errors: StaleHandle, FileTooBig, NoSpace, IsDirectory, NoAccess.
+    /// With `file` no access check, and durable with fsync(); without, durable when answered.
+    void truncate(const Caller& caller, FileId id, OpenFile* file, std::uint64_t size,
+                  Done<Attributes> done);
+    /// Answers when what was written through `file` is durable; at once if nothing was.
+    void fsync(OpenFile& file, Done<void> done);
+    /// Answers when everything is durable that was applied before the call.
+    void sync_all(Done<void> done);
+
+    struct Created {
+        Attributes attributes;
+        std::shared_ptr<OpenFile> file;
+    };
+    /// Creates and opens `name`; with `exclusive` unset opens what is there by then.
+    /// Errors: Exists, NotFound, NotDirectory, IsDirectory, NameTooLong, NoSpace, NoAccess.
+    void create(const Caller& caller, FileId parent, std::string name, bool exclusive,
+                OpenMode mode, Done<Created> done);
+    /// Errors: Exists, NotFound, NotDirectory, NameTooLong, NoSpace, NoAccess.
+    void mkdir(const Caller& caller, FileId parent, std::string name, Done<Attributes> done);
+    /// Errors: NotFound, IsDirectory, NoAccess (also for a virtual entry).
+    void unlink(const Caller& caller, FileId parent, std::string name, Done<void> done);
+    /// Errors: NotFound, NotDirectory, NotEmpty, Busy for the root, NoAccess.
+    void rmdir(const Caller& caller, FileId parent, std::string name, Done<void> done);
+    /// Replaces an existing target; onto itself: success, nothing happens. Errors: NotFound, Exists
+    /// (guest configured elsewhere), NotEmpty, IsDirectory, NotDirectory, Invalid (into itself),
+    /// NameTooLong, NoAccess (also for locks and virtual entries). Answers with what was moved.
+    void rename(const Caller& caller, FileId parent, std::string name, FileId new_parent,
+                std::string new_name, Done<FileId> done);
+    /// Errors: StaleHandle, NoAccess (root, virtual entries, locks of others), Invalid.
+    void set_mtime(const Caller& caller, FileId id, std::int64_t seconds, Done<Attributes> done);
+    /// No effect but for the answer. Errors: NotPermitted.
+    Status chmod(const Caller& caller, FileId id, std::uint32_t mode);
+    /// `uid` and `gid` of -1: unchanged. Errors: NotPermitted.
+    Status chown(const Caller& caller, FileId id, uid_t uid, gid_t gid);
+
+    // --- For adapters and the daemon ---
+
+    /// Where an entry is, for paths in commands and logs. Errors: NotFound, NotDirectory.
+    Result<FileId> resolve(std::string_view path) const;
+    /// Set before the first adapter serves.
+    void add_invalidation_sink(InvalidationSink sink);
+    FileSystemCounters counters() const;
+    bool quorate() const { return sequencer_.quorate(); }
+
+    ClusterLog& cluster_log() { return *cluster_log_; }
+
+private:
+    struct Place;
+    using Check = std::function<Status(const store::ReadView&, const Operation&)>;
+
+    Result<std::unique_ptr<store::ReadView>> view() const { return store_.read(); }
+    Attributes to_attributes(const Inode& inode, std::string_view path) const;
+    Result<Attributes> attributes_of(const store::ReadView& view, const Inode& inode) const;
+    Attributes virtual_attributes(VirtualEntry entry) const;
+    Result<Inode> directory(const store::ReadView& view, FileId id) const;
+    Status may_search(const Caller& caller, const store::ReadView& view,
+                      const Inode& directory) const;
+    Status may_change(const Caller& caller) const;
+    Result<Place> new_place(const Caller& caller, const store::ReadView& view, FileId parent,
+                            const std::string& name) const;
+    Result<Place> existing_place(const Caller& caller, const store::ReadView& view, FileId parent,
+                                 const std::string& name) const;
+    Status check_room(const store::ReadView& view, std::uint64_t more_bytes,
+                      std::uint64_t more_entries) const;
+    Check room_for_write(InodeNumber inode) const;
+    Check kinds_of_rename(InodeNumber source) const;
+
+    Status may_open(const Caller& caller, const store::ReadView& view, const Inode& inode,
+                    OpenMode mode) const;
+    std::shared_ptr<OpenFile> open_virtual(VirtualEntry entry, OpenMode mode);
+    Result<Created> open_by_name(const Caller& caller, FileId parent, const std::string& name,
+                                 OpenMode mode);
+    Status submit_create(const Caller& caller, FileId parent, const std::string& name,
+                         bool exclusive, OpenMode mode, const Done<Created>& done);
+    Result<replication::Submission> prepare_rename(const Caller& caller, FileId parent,
+                                                   const std::string& name, FileId new_parent,
+                                                   const std::string& new_name);
+    void remove(const Caller& caller, FileId parent, const std::string& name, bool directory,
+                Done<void> done);
+    void write_virtual(VirtualEntry entry, std::uint64_t offset, std::string_view data,
+                       const Done<std::uint32_t>& done);
+    void submit_write(OpenFile* file, InodeNumber inode, replication::Submission submission,
+                      WriteMode mode, std::function<void(Result<std::uint32_t>)> done);
+    bool release_expired_lock(const store::ReadView& view, const Inode& inode,
+                              const std::string& path, const Done<Attributes>& done);
+    void answer_attributes(FileId id, const Done<Attributes>& done) const;
+
+    store::Store& store_;
+    replication::Sequencer& sequencer_;
+    FileSystemOptions options_;
+    Logger log_;
+    std::unique_ptr<AccessRules> access_;
+    std::unique_ptr<OpenFiles> open_files_;
+    std::unique_ptr<ClusterLog> cluster_log_;
+    std::unique_ptr<VirtualFiles> virtual_files_;
+    std::unique_ptr<Deadlines> deadlines_;
+    std::vector<InvalidationSink> sinks_;
+    std::atomic<std::uint64_t> ignored_chmods_{0};
+};
+
+}  // namespace cfsgate::gateway

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the callbacks of one mount share.
+#pragma once
+
+#include "gateway/fuse/held_truncations.h"
+#include "gateway/fuse/kernel_cache.h"
+#include "gateway/fuse/reply.h"
+
+namespace cfsgate::gateway::fuse {
+
+/// Supplementary groups of a caller, from the kernel's record of its thread.
+class ProcGroups final : public GroupSource {
+public:
+    std::vector<gid_t> groups_of(const Caller& caller) const override;
+};
+
+/// Threads: any.
+class Adapter {
+public:
+    Adapter(FileSystem& file_system, Logger logger);
+
+    FileSystem& files;
+    Logger log;
+    ProcGroups groups;
+    Interrupts interrupts;
+    KernelCache cache;
+    HeldTruncations held;
+    std::atomic<std::uint64_t> requests{0};
+};
+
+/// The callbacks for fuse_session_new(); their user data is an Adapter.
+const fuse_lowlevel_ops& operations();
+
+}  // namespace cfsgate::gateway::fuse

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/fuse/kernel_cache.h"
+
+#define FUSE_USE_VERSION 312
+#include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
+
+#include <algorithm>
+
+namespace cfsgate::gateway::fuse {
+namespace {
+
+/// A page is filled by one request, so a file of one page is never seen mixed.
+constexpr std::uint64_t kPageBytes = 4096;
+/// Larger files are cached when nobody seems to be working on them.
+constexpr std::chrono::seconds kQuietBeforeCaching{1};
+
+}  // namespace
+
+void KernelCache::start(fuse_session* session) {
+    session_ = session;
+    thread_ = std::thread([this] { run(); });
+    ::pthread_setname_np(thread_.native_handle(), "fuse-notify");
+}
+
+void KernelCache::stop() {
+    {
+        MutexLock lock(mutex_);
+        stopping_ = true;
+        wanted_.notify_one();
+    }
+    if (thread_.joinable()) thread_.join();
+}
+
+void KernelCache::referenced(const Attributes& attributes) {
+    Shard& at = shard(attributes.id);
+    MutexLock lock(at.mutex);
+    Node& node = at.nodes[attributes.id];
+    ++node.references;
+    node.named = std::max(node.named, attributes.version);
+}
+
+void KernelCache::forgotten(FileId id, std::uint64_t count) {
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(id);
+    if (found == at.nodes.end()) return;
+    Node& node = found->second;
+    node.references -= std::min(node.references, count);
+    if (node.references == 0 && node.writers == 0) at.nodes.erase(found);
+}
+
+void KernelCache::renamed_here(FileId id, Version version) {
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(id);
+    if (found != at.nodes.end()) found->second.named = std::max(found->second.named, version);
+}
+
+bool KernelCache::name_is_stale(FileId id) const {
+    const Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(id);
+    return found != at.nodes.end() && found->second.moved > found->second.named;
+}
+
+CacheDecision KernelCache::open_for_reading(const OpenFile& file) {
+    CacheDecision decision;
+    if (file.is_virtual()) return decision;
+    Shard& at = shard(file.id());
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(file.id());
+    if (found == at.nodes.end()) return decision;
+    Node& node = found->second;
+    const bool quiet =
+        node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
+    if (file.opened_size() > kPageBytes && !quiet) return decision;
+    decision.direct_io = false;
+    decision.keep_cache = node.cached == file.opened_version();
+    node.cached = file.opened_version();
+    return decision;
+}
+
+void KernelCache::writer_opened(FileId id) {
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    ++at.nodes[id].writers;
+}
+
+void KernelCache::writer_released(FileId id) {
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(id);
+    if (found == at.nodes.end()) return;
+    Node& node = found->second;
+    if (--node.writers == 0 && node.references == 0) at.nodes.erase(found);
+}
+
+/// True if the kernel may hold something of the old state.
+bool KernelCache::note_change(const store::Change& change) {
+    const FileId id = to_file_id(change.inode);
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(id);
+    if (found == at.nodes.end()) return false;
+    Node& node = found->second;
+    node.changed = Clock::now();
+    if (change.kind == store::Change::Kind::Moved) node.moved = change.version;
+    return true;
+}
+
+void KernelCache::changed(const std::vector<store::Change>& changes) {
+    for (const store::Change& change : changes) {
+        if (change.kind == store::Change::Kind::Created || !note_change(change)) continue;
+        // A removed file's pages serve the handles that still have it open.
+        if (change.kind == store::Change::Kind::Removed) continue;
+        MutexLock lock(mutex_);
+        const FileId id = to_file_id(change.inode);
+        if (!queued_.insert(id).second) continue;
+        queue_.push_back(id);
+        wanted_.notify_one();
+    }
+}
+
+/// Invalidating an inode takes none of the kernel's directory locks, so an operation under way
+/// cannot block it, and it leaves names (and what is mounted on them) alone.
+void KernelCache::run() {
+    for (;;) {
+        FileId id;
+        {
+            MutexLock lock(mutex_);
+            while (queue_.empty() && !stopping_) wanted_.wait(mutex_);
+            if (stopping_) return;
+            id = queue_.front();
+            queue_.pop_front();
+            queued_.erase(id);
+        }
+        sent_.fetch_add(1, std::memory_order_relaxed);
+        // ENOENT: the kernel has forgotten it meanwhile.
+        static_cast<void>(fuse_lowlevel_notify_inval_inode(session_, id.value(), 0, 0));
+    }
+}
+
+}  // namespace cfsgate::gateway::fuse

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernel knows of each node, and telling it of changes.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "gateway/file_system.h"
+#include "store/base/mutex.h"
+
+struct fuse_session;
+
+namespace cfsgate::gateway::fuse {
+
+/// How an open file is to be read.
+struct CacheDecision {
+    bool direct_io = true;
+    bool keep_cache = false;
+};
+
+/// Owns the thread "fuse-notify". Threads: any.
+class KernelCache {
+public:
+    KernelCache() = default;
+    ~KernelCache() { stop(); }
+
+    void start(fuse_session* session);
+    /// Bounded, provided that the mount still answers or is cut.
+    void stop();
+
+    /// An entry goes to the kernel, which holds one more reference to it.
+    void referenced(const Attributes& attributes);
+    void forgotten(FileId id, std::uint64_t count);
+    /// The kernel itself renamed it: the name that it has is right.
+    void renamed_here(FileId id, Version version);
+    /// Whether the name by which the kernel came to this node may belong to another one by now:
+    /// then it must look it up again (ESTALE makes it do so).
+    bool name_is_stale(FileId id) const;
+
+    /// A reader opens this version of a file.
+    CacheDecision open_for_reading(const OpenFile& file);
+    void writer_opened(FileId id);
+    void writer_released(FileId id);
+
+    /// From the thread that published the changes; never blocks.
+    void changed(const std::vector<store::Change>& changes);
+
+    std::uint64_t notifications() const { return sent_.load(std::memory_order_relaxed); }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    struct Node {
+        std::uint64_t references = 0;
+        std::uint32_t writers = 0;
+        Version named;   ///< newest version of the entry whose name the kernel was told
+        Version moved;   ///< version of its last move
+        Version cached;  ///< version of the pages that the kernel may hold; 0: none
+        Clock::time_point changed;
+    };
+    struct Shard {
+        mutable Mutex mutex;
+        std::unordered_map<FileId, Node> nodes CFSGATE_GUARDED_BY(mutex);
+    };
+    static constexpr std::size_t kShards = 16;
+
+    Shard& shard(FileId id) { return shards_[id.value() % kShards]; }
+    const Shard& shard(FileId id) const { return shards_[id.value() % kShards]; }
+    bool note_change(const store::Change& change);
+    void run();
+
+    std::array<Shard, kShards> shards_;
+    fuse_session* session_ = nullptr;
+    Mutex mutex_;
+    CondVar wanted_;
+    std::deque<FileId> queue_ CFSGATE_GUARDED_BY(mutex_);
+    std::unordered_set<FileId> queued_ CFSGATE_GUARDED_BY(mutex_);
+    bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
+    std::atomic<std::uint64_t> sent_{0};
+    std::thread thread_;
+};
+
+}  // namespace cfsgate::gateway::fuse
