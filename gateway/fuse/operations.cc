@@ -215,7 +215,7 @@ void do_getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
 
 void set_size(Adapter& adapter, const Caller& caller, const ReplyPtr& reply, FileId id,
               const HandlePtr& handle, std::uint64_t size) {
-    if (!handle && size == 0 && adapter.held.hold(caller, id)) {
+    if (!handle && size == 0 && !to_virtual(id) && adapter.held.hold(caller, id)) {
         // The old size: with 0 the kernel would show others an empty file until the write.
         return answer_attributes(reply)(adapter.files.getattr(id));
     }
