@@ -112,6 +112,8 @@ Result<Step::Place> Step::place_of(std::string_view path) {
     place.directory = CFSGATE_TRY(parent_of(path));
     place.name = split_path(path).name;
     if (names_nothing(place.name)) return fail(Errno::NoAccess);
+    // No mount sends it, and no look-up would find it.
+    if (place.name.size() > limits::kNameBytesStoredMax) return fail(Errno::NameTooLong);
     return place;
 }
 
@@ -226,6 +228,8 @@ Status Step::refuse_rename(const Rename& op, const Inode& source, const Place& t
         }
     } else if (names_nothing(target.name)) {
         return fail(Errno::NoAccess);
+    } else if (target.name.size() > limits::kNameBytesStoredMax) {
+        return fail(Errno::NameTooLong);
     }
     if (source.is_directory() && CFSGATE_TRY(tree().has_children(source.number))) {
         return fail(Errno::NotEmpty);

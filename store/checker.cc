@@ -171,7 +171,10 @@ Result<CheckReport> check_tree(const ReadView& view) {
 Result<CheckReport> check_directory(const std::string& directory) {
     CheckReport report;
     const StateFile state = CFSGATE_TRY(read_state_file(directory));
-    report.state = state.clean ? "clean" : "in use";
+    if (state.word == StateFile::Word::Filling) {
+        return fail(Errno::NotFound, directory + ": an import did not end; import again");
+    }
+    report.state = state.clean() ? "clean" : "in use";
 
     Sequence last;
     CFSGATE_TRY(check_journal(directory, state.ids.store, report, &last));
@@ -181,7 +184,7 @@ Result<CheckReport> check_directory(const std::string& directory) {
         report.snapshots += 1;
     }
 
-    const bool trusted = state.clean || state.boot_id == system_boot_id();
+    const bool trusted = state.clean() || state.boot_id == system_boot_id();
     if (!trusted) {
         report.state = "in use by an earlier boot: the next start rebuilds the tree";
         return report;
@@ -200,7 +203,7 @@ Result<CheckReport> check_directory(const std::string& directory) {
     if ((*tree)->journal() > last) {
         report.findings.push_back({"tree.mdb", "is ahead of the journal"});
     }
-    if (state.clean && (*tree)->journal() < last) {
+    if (state.clean() && (*tree)->journal() < last) {
         report.findings.push_back({"tree.mdb", "is behind the journal after a clean stop"});
     }
     if (const auto status = TreeCheck(**tree, report).run(); !status) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
 #include "store/base/bytes.h"
 #include "store/file_io.h"
@@ -180,10 +181,13 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     number_ = numbers.back();
     const std::string path = segment_path(options_.directory, number_);
     auto last = scan_segment(options_.directory, number_, options_.store_id, nullptr);
-    if (!last && numbers.size() > 1 && last.error().code == Errno::Corrupt) {
-        // Begun, and the machine stopped before its header was written: it holds nothing. Where
-        // the one before ended, only its records tell.
+    const std::string bytes = CFSGATE_TRY(read_file(path));
+    const bool holds_nothing = bytes.find_first_not_of('\0', kHeaderBytes) == std::string::npos;
+    if (!last && last.error().code == Errno::Corrupt && holds_nothing) {
+        // Begun, and the machine stopped before its header was written. Where the one before
+        // ended, only its records tell.
         log_->warn("{}; begun anew", last.error().detail);
+        if (numbers.size() == 1) return begin_segment(number_, 0);
         const std::uint64_t before = numbers[numbers.size() - 2];
         const SegmentInfo end = CFSGATE_TRY(
             scan_segment(options_.directory, before, options_.store_id, nullptr));
@@ -200,9 +204,15 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     committed_next_ = next_;
     appended_ = next_ - 1;
     UniqueFd fd = CFSGATE_TRY(open_file(path, O_RDWR));
-    MutexLock lock(mutex_);
-    segments_.push_back(*last);
-    file_ = std::make_shared<UniqueFd>(std::move(fd));
+    {
+        MutexLock lock(mutex_);
+        segments_.push_back(*last);
+        file_ = std::make_shared<UniqueFd>(std::move(fd));
+    }
+    // Records behind a torn one would continue the chain, were it written again as it was.
+    if (bytes.find_first_not_of('\0', offset_) == std::string::npos) return {};
+    CFSGATE_TRY(erase(offset_, size_));
+    CFSGATE_TRY(sync());
     return {};
 }
 
@@ -289,9 +299,10 @@ Status Journal::write() {
     if (auto status =
             write_all(file->get(), pending_, offset_, segment_path(options_.directory, number_));
         !status) {
-        discard();
         // Part of it may have arrived: a later start must not find a record there.
-        if (auto erased = erase_from(before_write_); !erased) sync_failed_ = true;
+        const std::uint64_t end = offset_ + pending_.size();
+        discard();
+        if (auto erased = erase(offset_, end); !erased) sync_failed_ = true;
         return status;
     }
     bytes_written_ += pending_.size();
@@ -321,18 +332,20 @@ Result<Sequence> Journal::sync() {
     return upto;
 }
 
-Status Journal::erase_from(const End& end) {
+/// All of it: a record left behind an erased one would continue the chain, were that one written
+/// again as it was.
+Status Journal::erase(std::uint64_t from, std::uint64_t to) {
     std::shared_ptr<UniqueFd> file;
     {
         MutexLock lock(mutex_);
         file = file_;
     }
-    const std::string zeros(kRecordHeaderBytes, '\0');
-    return write_all(file->get(), zeros, end.offset, segment_path(options_.directory, number_));
+    const std::string zeros(to - from, '\0');
+    return write_all(file->get(), zeros, from, segment_path(options_.directory, number_));
 }
 
 Status Journal::undo_write() {
-    offset_ = before_write_.offset;
+    const std::uint64_t end = std::exchange(offset_, before_write_.offset);
     crc_ = before_write_.crc;
     committed_next_ = before_write_.next;
     next_ = committed_next_;
@@ -341,7 +354,7 @@ Status Journal::undo_write() {
         appended_ = committed_next_ - 1;
         synced_ = std::min(synced_.load(), appended_.load());
     }
-    return erase_from(before_write_);
+    return erase(before_write_.offset, end);
 }
 
 std::uint64_t Journal::segment_count() const {

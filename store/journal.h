@@ -105,7 +105,7 @@ private:
         std::uint32_t crc = 0;
         std::uint64_t next = 1;
     };
-    Status erase_from(const End& end);
+    Status erase(std::uint64_t from, std::uint64_t to);
     std::uint64_t offset_ = 0;
     std::uint64_t size_ = 0;
     std::uint32_t crc_ = 0;

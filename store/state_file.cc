@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text, one "key value" a line: format 1, store and fsid in hex, state clean|in-use, boot.
+// Text, one "key value" a line: format 1, store and fsid in hex, begins empty|snapshot,
+// state clean|in-use|filling, boot.
 #include "store/state_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "store/file_io.h"
 
@@ -39,6 +43,19 @@ std::map<std::string, std::string> parse_lines(const std::string& text) {
     return fields;
 }
 
+constexpr std::pair<StateFile::Word, std::string_view> kWords[] = {
+    {StateFile::Word::Clean, "clean"},
+    {StateFile::Word::InUse, "in-use"},
+    {StateFile::Word::Filling, "filling"},
+};
+
+std::optional<StateFile::Word> parse_word(std::string_view text) {
+    for (const auto& [word, name] : kWords) {
+        if (name == text) return word;
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<StateFile> read_state_file(const std::string& directory) {
@@ -47,13 +64,16 @@ Result<StateFile> read_state_file(const std::string& directory) {
     StateFile state;
     const auto store = from_hex(fields["store"]);
     const auto file_system = from_hex(fields["fsid"]);
-    const std::string word = fields["state"];
-    if (fields["format"] != "1" || !store || !file_system || (word != "clean" && word != "in-use")) {
+    const auto word = parse_word(fields["state"]);
+    const std::string begins = fields["begins"];
+    if (fields["format"] != "1" || !store || !file_system || !word ||
+        (begins != "empty" && begins != "snapshot")) {
         return fail(Errno::Corrupt, path + ": not a state file of this program");
     }
     state.ids = {*store, *file_system};
-    state.clean = word == "clean";
+    state.word = *word;
     state.boot_id = fields["boot"];
+    state.from_empty = begins == "empty";
     return state;
 }
 
@@ -61,7 +81,11 @@ Status write_state_file(const std::string& directory, const StateFile& state) {
     std::string text = "format 1\n";
     text += "store " + to_hex(state.ids.store) + "\n";
     text += "fsid " + to_hex(state.ids.file_system) + "\n";
-    text += state.clean ? "state clean\n" : "state in-use\nboot " + state.boot_id + "\n";
+    text += state.from_empty ? "begins empty\n" : "begins snapshot\n";
+    for (const auto& [word, name] : kWords) {
+        if (word == state.word) text += "state " + std::string(name) + "\n";
+    }
+    if (state.word == StateFile::Word::InUse) text += "boot " + state.boot_id + "\n";
     return replace_file(directory, kStateFileName, text);
 }
 

@@ -14,8 +14,13 @@ inline constexpr const char* kStateFileName = "state";
 
 struct StateFile {
     StoreIds ids;
-    bool clean = false;
-    std::string boot_id;  ///< of the boot that uses it, where not clean
+    /// Filling: an import is under way; until it has ended there is no store.
+    enum class Word : std::uint8_t { Clean, InUse, Filling } word = Word::InUse;
+    std::string boot_id;  ///< of the boot that uses it, where in use
+    /// Journal record 1 applies to the empty tree; else the first snapshot is where it begins.
+    bool from_empty = true;
+
+    bool clean() const { return word == Word::Clean; }
 };
 
 /// Errors: NotFound, Corrupt.

@@ -28,6 +28,15 @@ constexpr std::size_t kReplayBatch = 1000;
 
 std::string tree_file(const std::string& directory) { return directory + "/tree.mdb"; }
 
+Status remove_store_files(const std::string& directory) {
+    for (const char* prefix : {"tree.mdb", "journal.", "snapshot.", "new.snapshot.", "spare."}) {
+        for (const std::string& name : CFSGATE_TRY(list_files(directory, prefix))) {
+            CFSGATE_TRY(remove_file(directory + "/" + name));
+        }
+    }
+    return remove_file(directory + "/" + kStateFileName);
+}
+
 std::uint64_t random_id() {
     std::random_device device;
     std::uint64_t id = 0;
@@ -71,7 +80,8 @@ public:
         : options_(std::move(options)), log_(std::move(log)), leases_(options_.clock) {}
     ~StoreImpl() override { stop_maintenance(); }
 
-    Status start();
+    /// With `filling` the store counts as none until close().
+    Status start(bool filling);
     Status fill(const TreeHead& head, const std::vector<Entry>& entries);
 
     Result<std::unique_ptr<ReadView>> read() const override {
@@ -195,6 +205,16 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
         log_->error("{}; trying an older snapshot",
                     header ? name + ": belongs to another store" : header.error().detail);
     }
+    // With records, their versions tell whether they begin with an empty tree.
+    if (!snapshots.empty() && journal_->appended() == Sequence()) {
+        return fail(Errno::Corrupt, options_.directory +
+                                        ": no snapshot can be read, and the journal is empty");
+    }
+    if (!state_.from_empty) {
+        return fail(Errno::Corrupt, options_.directory +
+                                        ": no snapshot can be read, and without one the tree "
+                                        "cannot be rebuilt; restore the directory from a backup");
+    }
     auto tree = CFSGATE_TRY(TreeWriter::make_new(
         CFSGATE_TRY(lmdb::Transaction::write(*environment_)), state_.ids, TreeHead{}));
     return tree->commit();
@@ -214,11 +234,9 @@ Status StoreImpl::rebuild_tree() {
 /// Applies the records that the tree lacks; returns how many.
 Result<std::uint64_t> StoreImpl::replay() {
     // The daemon's own counters start after this.
-    GuestRegistry guests;
     ChangeCounters counters;
     LockLeases leases(options_.clock);
     auto tree = CFSGATE_TRY(writer());
-    guests.rebuild(CFSGATE_TRY(find_guests(*tree)));
     std::uint64_t count = 0;
     Sequence expected(tree->journal().value() + 1);
     const RemovalObserver nobody;
@@ -227,6 +245,9 @@ Result<std::uint64_t> StoreImpl::replay() {
             const std::string where = "journal record " + std::to_string(sequence.value());
             if (sequence != expected) return fail(Errno::Corrupt, where + ": records are missing");
             const JournalRecord record = CFSGATE_TRY(decode_journal_record(payload));
+            // What was applied once is not judged again: the list of that time may have known less
+            // than the tree says.
+            GuestRegistry guests;
             ApplyContext context{*tree, guests, leases, counters, nobody};
             const Applied applied = apply(context, record.operation, record.stamp);
             if (!applied.ok || applied.version != record.version) {
@@ -250,7 +271,7 @@ Result<std::uint64_t> StoreImpl::replay() {
 
 Status StoreImpl::relearn_guests() {
     const auto view = CFSGATE_TRY(reader());
-    if (!view->lookup(kRootInode, "nodes")) return {};
+    if (!view->lookup(kRootInode, "nodes") && guests_.list().guests.empty()) return {};
     for (const auto& guest : guests_.rebuild(CFSGATE_TRY(find_guests(*view)))) {
         log_->error("guest {} is configured twice: the second one, on node {}, is left out of the "
                     "guest list; remove one of the two",
@@ -274,19 +295,25 @@ Status StoreImpl::learn_from_tree() {
     });
 }
 
-Status StoreImpl::start() {
+Status StoreImpl::start(bool filling) {
     if (!options_.boot_id) options_.boot_id = system_boot_id;
     const std::string boot_id = options_.boot_id();
     auto found = read_state_file(options_.directory);
+    if (found && found->word == StateFile::Word::Filling) {
+        // What an import left that did not end.
+        CFSGATE_TRY(remove_store_files(options_.directory));
+        found = fail(Errno::NotFound);
+    }
     if (found) {
         state_ = *found;
-        start_kind_ = state_.clean                  ? StartKind::Clean
+        start_kind_ = state_.clean()                ? StartKind::Clean
                       : state_.boot_id == boot_id ? StartKind::Resumed
                                                   : StartKind::Rebuilt;
     } else if (found.error().code == Errno::NotFound && !exists(options_.directory)) {
         state_.ids = {random_id(), random_id()};
         start_kind_ = StartKind::Fresh;
         state_.boot_id = boot_id;
+        if (filling) state_.word = StateFile::Word::Filling;
         CFSGATE_TRY(write_state_file(options_.directory, state_));
     } else {
         return tl::unexpected(found.error());
@@ -306,9 +333,11 @@ Status StoreImpl::start() {
     CFSGATE_TRY(learn_from_tree());
     log_->info("store opened: {}, {} journal records replayed", to_string(start_kind_), replayed);
 
-    state_.clean = false;
-    state_.boot_id = boot_id;
-    CFSGATE_TRY(write_state_file(options_.directory, state_));
+    if (!filling) {
+        state_.word = StateFile::Word::InUse;
+        state_.boot_id = boot_id;
+        CFSGATE_TRY(write_state_file(options_.directory, state_));
+    }
     snapshot_at_bytes_ = options_.snapshot_after_bytes;
     maintenance_ = std::thread([this] { maintain(); });
     wake_maintenance();
@@ -321,6 +350,7 @@ Status StoreImpl::fill(const TreeHead& head, const std::vector<Entry>& entries) 
     for (const Entry& entry : entries) CFSGATE_TRY(tree->add(entry.inode, entry.content));
     tree->set_head(head);
     CFSGATE_TRY(tree->commit());
+    state_.from_empty = false;
     return write_snapshot();
 }
 
@@ -498,7 +528,7 @@ Status StoreImpl::close() {
     if (failure()) return fail(Errno::InputOutput, "not marked clean: " + *failure());
     CFSGATE_TRY(environment_->sync());
     CFSGATE_TRY(journal_->sync());
-    state_.clean = true;
+    state_.word = StateFile::Word::Clean;
     return write_state_file(options_.directory, state_);
 }
 
@@ -515,16 +545,16 @@ std::string_view to_string(StartKind kind) {
 }
 
 bool Store::exists(const std::string& directory) {
+    const auto state = read_state_file(directory);
+    if (state) return state->word != StateFile::Word::Filling;
+    if (state.error().code != Errno::NotFound) return true;
     struct stat info {};
-    for (const char* name : {"/state", "/tree.mdb"}) {
-        if (::stat((directory + name).c_str(), &info) == 0) return true;
-    }
-    return false;
+    return ::stat(tree_file(directory).c_str(), &info) == 0;
 }
 
 Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Logger log) {
     auto store = std::make_unique<StoreImpl>(std::move(options), std::move(log));
-    CFSGATE_TRY(store->start());
+    CFSGATE_TRY(store->start(false));
     return store;
 }
 
@@ -534,7 +564,7 @@ Status Store::create_from(const StoreOptions& options, const TreeHead& head,
         return fail(Errno::Exists, options.directory + " holds a store already");
     }
     StoreImpl store(options, std::move(log));
-    CFSGATE_TRY(store.start());
+    CFSGATE_TRY(store.start(true));
     CFSGATE_TRY(store.fill(head, entries));
     return store.close();
 }

@@ -46,6 +46,7 @@ bool HeldTruncations::hold(const Caller& caller, FileId id) {
     if (age > kBetweenHalves) return false;
     if (!handle || handle->file->id() != id || handle->hold != Handle::Hold::None) return false;
     handle->hold = Handle::Hold::Held;
+    holders_[caller.pid] = handle;
     count_.fetch_add(1, std::memory_order_relaxed);
     return true;
 }
@@ -55,12 +56,25 @@ bool HeldTruncations::held(const HandlePtr& handle) const {
     return handle->hold != Handle::Hold::None;
 }
 
+HandlePtr HeldTruncations::take_own(const Caller& caller, FileId id) {
+    HandlePtr handle;
+    {
+        MutexLock lock(mutex_);
+        const auto found = holders_.find(caller.pid);
+        if (found == holders_.end()) return nullptr;
+        handle = found->second.lock();
+    }
+    if (!handle || handle->file->id() != id || !take(handle)) return nullptr;
+    return handle;
+}
+
 bool HeldTruncations::take(const HandlePtr& handle) {
     MutexLock lock(mutex_);
     // Whatever comes on the handle, the open is over: a later truncate(2) is one of its own.
     const auto found = last_opened_.find(handle->opener.pid);
     if (found != last_opened_.end() && found->second.handle.lock() == handle) last_opened_.erase(found);
     if (handle->hold == Handle::Hold::None) return false;
+    holders_.erase(handle->opener.pid);
     if (handle->hold == Handle::Hold::Held) ++waiting_[handle->file->id()].holds;
     // It counts until published() says that it can be read.
     handle->hold = Handle::Hold::None;

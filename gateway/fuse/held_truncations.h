@@ -47,6 +47,8 @@ public:
     /// Ends the hold; true if there was one: the caller publishes it now, by itself or with its
     /// write. What waits for it goes on.
     bool take(const HandlePtr& handle) CFSGATE_EXCLUDES(mutex_);
+    /// take() of what this very thread has pending on an inode; empty if nothing.
+    HandlePtr take_own(const Caller& caller, FileId id) CFSGATE_EXCLUDES(mutex_);
     bool held(const HandlePtr& handle) const CFSGATE_EXCLUDES(mutex_);
     /// A close that may be followed by a write through another descriptor (a shell's redirect):
     /// published within moments if nothing comes.
@@ -77,6 +79,7 @@ private:
     mutable Mutex mutex_;
     CondVar changed_;
     std::unordered_map<pid_t, Opened> last_opened_ CFSGATE_GUARDED_BY(mutex_);
+    std::unordered_map<pid_t, std::weak_ptr<Handle>> holders_ CFSGATE_GUARDED_BY(mutex_);
     std::deque<Pending> flushed_ CFSGATE_GUARDED_BY(mutex_);
     std::unordered_map<FileId, Waiting> waiting_ CFSGATE_GUARDED_BY(mutex_);
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;

@@ -315,6 +315,14 @@ void disarm(Adapter& adapter, const fuse_file_info& info) {
     delete handle;
 }
 
+void publish_taken(Adapter& adapter, const HandlePtr& handle) {
+    WriteMode mode;
+    mode.truncate = true;
+    adapter.files.write(*handle->file, 0, {}, mode, [&adapter, handle](Result<std::uint32_t>) {
+        adapter.held.published(handle->file->id());
+    });
+}
+
 void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const FileId id(ino);
@@ -322,6 +330,10 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
         // Renamed by others: the kernel looks the name up again and comes back.
         fuse_reply_err(request, ESTALE);
         return;
+    }
+    // The thread that truncated looks at the result: it was no open(O_TRUNC) then, but truncate(2).
+    if (const HandlePtr own = adapter.held.take_own(caller_of(request), id)) {
+        publish_taken(adapter, own);
     }
     adapter.held.wait(id, [&adapter, request, id, caller = caller_of(request),
                            open_info = *info]() mutable {
@@ -414,6 +426,18 @@ void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset,
     });
 }
 
+/// The write that a truncation travelled with was refused; the truncation itself was not.
+void publish_alone(Adapter& adapter, const HandlePtr& handle, const ReplyPtr& reply,
+                   const Error& refusal) {
+    WriteMode mode;
+    mode.truncate = true;
+    adapter.files.write(*handle->file, 0, {}, mode,
+                        [&adapter, handle, reply, code = refusal.code](Result<std::uint32_t>) {
+                            adapter.held.published(handle->file->id());
+                            reply->error(code);
+                        });
+}
+
 void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, off_t offset,
               fuse_file_info* info) {
     Adapter& adapter = begin(request);
@@ -431,14 +455,15 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t siz
         at = 0;
     }
     data.append(bytes, size);
-    const FileId id = handle->file->id();
-    adapter.files.write(*handle->file, at, std::move(data), mode,
-                        [&adapter, reply, held, id, size, handle](Result<std::uint32_t> written) {
-                            if (held) adapter.held.published(id);
-                            if (!written) return reply->error(written.error().code);
-                            const std::size_t count = std::min<std::size_t>(*written, size);
-                            if (reply->claim()) fuse_reply_write(reply->request(), count);
-                        });
+    adapter.files.write(
+        *handle->file, at, std::move(data), mode,
+        [&adapter, reply, held, size, handle](Result<std::uint32_t> written) {
+            if (held && !written) return publish_alone(adapter, handle, reply, written.error());
+            if (held) adapter.held.published(handle->file->id());
+            if (!written) return reply->error(written.error().code);
+            const std::size_t count = std::min<std::size_t>(*written, size);
+            if (reply->claim()) fuse_reply_write(reply->request(), count);
+        });
 }
 
 void make_durable(Adapter& adapter, const HandlePtr& handle, const ReplyPtr& reply) {
