@@ -292,15 +292,27 @@ Result<std::shared_ptr<OpenFile>> FileSystem::open(const Caller& caller, FileId 
     file->mode_ = mode;
     const auto view = CFSGATE_TRY(this->view());
     const auto inode = view->inode(number);
-    if (!inode) {
-        return fail(inode.error().code == Errno::NotFound ? Errno::StaleHandle
-                                                          : inode.error().code,
-                    inode.error().detail);
+    if (!inode && inode.error().code == Errno::NotFound) {
+        CFSGATE_TRY(open_removed(caller, *file));
+        return file;
     }
+    if (!inode) return tl::unexpected(inode.error());
     CFSGATE_TRY(may_open(caller, *view, *inode, mode));
     file->opened_version_ = inode->version;
     file->opened_size_ = inode->size;
     return file;
+}
+
+Status FileSystem::open_removed(const Caller& caller, OpenFile& file) const {
+    const auto removed = open_files_->attributes(to_inode(file.id_));
+    if (!file.mode_.even_removed || !removed || removed->kind != FileKind::File) {
+        return fail(Errno::StaleHandle);
+    }
+    const int mask = (file.mode_.read ? R_OK : 0) | (file.mode_.write ? W_OK : 0);
+    if (!access_->grants(caller, removed->mode, mask)) return fail(Errno::NoAccess);
+    file.opened_version_ = removed->version;
+    file.opened_size_ = removed->size;
+    return {};
 }
 
 OpenFile::~OpenFile() {

@@ -76,6 +76,8 @@ struct FileSystemStatistics {
 struct OpenMode {
     bool read = false;
     bool write = false;
+    /// Also a file that was removed a moment ago: the caller has just looked its name up.
+    bool even_removed = false;
 };
 
 struct WriteMode {
@@ -258,6 +260,7 @@ private:
 
     Status may_open(const Caller& caller, const store::ReadView& view, const Inode& inode,
                     OpenMode mode) const;
+    Status open_removed(const Caller& caller, OpenFile& file) const;
     std::shared_ptr<OpenFile> open_virtual(VirtualEntry entry, OpenMode mode);
     Result<Created> open_by_name(const Caller& caller, FileId parent, const std::string& name,
                                  OpenMode mode);

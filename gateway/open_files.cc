@@ -8,6 +8,9 @@ namespace {
 
 /// Beyond this, handles of removed files go stale instead of keeping their content.
 constexpr std::uint64_t kPinnedBytesMax = 256ULL << 20;
+/// What stays of removed files that nobody has open.
+constexpr std::uint64_t kRecentBytesMax = 4ULL << 20;
+constexpr std::size_t kRecentMax = 64;
 
 }  // namespace
 
@@ -49,11 +52,20 @@ void OpenFiles::settle() {
     MutexLock lock(mutex_);
     for (const InodeNumber inode : unsettled_) {
         const auto found = records_.find(inode);
+        if (found == records_.end() || !found->second.pinned) continue;
+        recent_.push_back({inode, found->second.pinned->content.size()});
+        recent_bytes_ += recent_.back().bytes;
+    }
+    unsettled_.clear();
+    while (recent_.size() > kRecentMax || recent_bytes_ > kRecentBytesMax) {
+        const Recent oldest = recent_.front();
+        recent_.pop_front();
+        recent_bytes_ -= oldest.bytes;
+        const auto found = records_.find(oldest.inode);
         if (found == records_.end() || found->second.opens > 0) continue;
         drop_pin(found->second);
         records_.erase(found);
     }
-    unsettled_.clear();
 }
 
 std::optional<Attributes> OpenFiles::attributes(InodeNumber inode) const {

@@ -2,6 +2,7 @@
 // Which inodes are open, and what removed ones held: an open handle keeps its file.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -12,6 +13,9 @@
 namespace cfsgate::gateway {
 
 /// A removed file goes on living here for those who have it open.
+///
+/// The last few removed files stay although nobody has them open: a look-up may have found one just
+/// before, and the open that follows it is then as good as one before the removal.
 ///
 /// The order closes the race between opening and removing: a removal pins the entry before it is
 /// published, whether it is open or not, and settles afterwards; an open counts itself before it
@@ -27,7 +31,7 @@ public:
     void remove(InodeNumber inode) CFSGATE_EXCLUDES(mutex_);
 
     void pin(InodeNumber inode, Pinned pinned) CFSGATE_EXCLUDES(mutex_);
-    /// The removals so far are published: drops those that nobody has open.
+    /// The removals so far are published: drops those that nobody has open, but for the last few.
     void settle() CFSGATE_EXCLUDES(mutex_);
 
     std::optional<Attributes> attributes(InodeNumber inode) const CFSGATE_EXCLUDES(mutex_);
@@ -55,6 +59,12 @@ private:
     mutable Mutex mutex_;
     std::map<InodeNumber, Record> records_ CFSGATE_GUARDED_BY(mutex_);
     std::vector<InodeNumber> unsettled_ CFSGATE_GUARDED_BY(mutex_);
+    struct Recent {
+        InodeNumber inode;
+        std::uint64_t bytes = 0;
+    };
+    std::deque<Recent> recent_ CFSGATE_GUARDED_BY(mutex_);  ///< oldest first
+    std::uint64_t recent_bytes_ CFSGATE_GUARDED_BY(mutex_) = 0;
     std::uint64_t opens_ CFSGATE_GUARDED_BY(mutex_) = 0;
     std::uint64_t pinned_ CFSGATE_GUARDED_BY(mutex_) = 0;
     std::uint64_t pinned_bytes_ CFSGATE_GUARDED_BY(mutex_) = 0;

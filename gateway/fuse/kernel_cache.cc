@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint64_t kPageBytes = 4096;
 /// Larger files are cached when nobody seems to be working on them.
 constexpr std::chrono::seconds kQuietBeforeCaching{1};
+constexpr std::chrono::seconds kRetryWithin{1};
 
 }  // namespace
 
@@ -62,6 +63,21 @@ bool KernelCache::name_is_stale(FileId id) const {
     MutexLock lock(at.mutex);
     const auto found = at.nodes.find(id);
     return found != at.nodes.end() && found->second.moved > found->second.named;
+}
+
+void KernelCache::refused_as_stale(pid_t thread) {
+    MutexLock lock(mutex_);
+    if (refused_.size() >= kRefusedMax) refused_.clear();
+    refused_[thread] = Clock::now();
+}
+
+bool KernelCache::retries(pid_t thread) {
+    MutexLock lock(mutex_);
+    const auto found = refused_.find(thread);
+    if (found == refused_.end()) return false;
+    const bool recent = Clock::now() - found->second < kRetryWithin;
+    refused_.erase(found);
+    return recent;
 }
 
 CacheDecision KernelCache::open_for_reading(const OpenFile& file) {

@@ -43,6 +43,11 @@ public:
     /// then it must look it up again (ESTALE makes it do so).
     bool name_is_stale(FileId id) const;
 
+    /// An open was refused as stale: the kernel looks the name up again and opens once more, and
+    /// only once; `retries` tells that second open, which must not lose another race.
+    void refused_as_stale(pid_t thread);
+    bool retries(pid_t thread);
+
     /// A reader opens this version of a file.
     CacheDecision open_for_reading(const OpenFile& file);
     void writer_opened(FileId id);
@@ -71,6 +76,7 @@ private:
 
     Shard& shard(FileId id) { return shards_[id.value() % kShards]; }
     const Shard& shard(FileId id) const { return shards_[id.value() % kShards]; }
+    static constexpr std::size_t kRefusedMax = 1024;
     bool note_change(const store::Change& change);
     void run();
 
@@ -80,6 +86,7 @@ private:
     CondVar wanted_;
     std::deque<FileId> queue_ CFSGATE_GUARDED_BY(mutex_);
     std::unordered_set<FileId> queued_ CFSGATE_GUARDED_BY(mutex_);
+    std::unordered_map<pid_t, Clock::time_point> refused_ CFSGATE_GUARDED_BY(mutex_);
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
     std::atomic<std::uint64_t> sent_{0};
     std::thread thread_;

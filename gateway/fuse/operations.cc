@@ -110,7 +110,10 @@ HandlePtr& handle_of(const fuse_file_info* info) {
 
 OpenMode to_mode(int flags) {
     const int access = flags & O_ACCMODE;
-    return {access != O_WRONLY, access != O_RDONLY};
+    OpenMode mode;
+    mode.read = access != O_WRONLY;
+    mode.write = access != O_RDONLY;
+    return mode;
 }
 
 /// Whether the process still has the file open: then a close is one of several descriptors. Read
@@ -323,21 +326,29 @@ void publish_taken(Adapter& adapter, const HandlePtr& handle) {
     });
 }
 
+/// Renamed or replaced meanwhile: the kernel looks the name up again and comes back.
+void refuse_as_stale(Adapter& adapter, fuse_req_t request) {
+    adapter.cache.refused_as_stale(caller_of(request).pid);
+    fuse_reply_err(request, ESTALE);
+}
+
 void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const FileId id(ino);
-    if (adapter.cache.name_is_stale(id)) {
-        // Renamed by others: the kernel looks the name up again and comes back.
-        fuse_reply_err(request, ESTALE);
-        return;
-    }
+    const bool second_try = adapter.cache.retries(caller_of(request).pid);
+    if (!second_try && adapter.cache.name_is_stale(id)) return refuse_as_stale(adapter, request);
     // The thread that truncated looks at the result: it was no open(O_TRUNC) then, but truncate(2).
     if (const HandlePtr own = adapter.held.take_own(caller_of(request), id)) {
         publish_taken(adapter, own);
     }
     adapter.held.wait(id, [&adapter, request, id, caller = caller_of(request),
-                           open_info = *info]() mutable {
-        auto file = adapter.files.open(caller, id, to_mode(open_info.flags));
+                           open_info = *info, second_try]() mutable {
+        OpenMode mode = to_mode(open_info.flags);
+        mode.even_removed = second_try;
+        auto file = adapter.files.open(caller, id, mode);
+        if (!file && file.error().code == Errno::StaleHandle && !second_try) {
+            return refuse_as_stale(adapter, request);
+        }
         if (!file) return reply_error(request, file.error());
         auto handle = std::make_shared<Handle>();
         handle->file = std::move(*file);
