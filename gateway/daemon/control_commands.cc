@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/daemon/control_commands.h"
+
+#include "store/base/base64.h"
+#include "store/checker.h"
+#include "store/config_db/config_db.h"
+#include "store/config_db/import_mark.h"
+
+namespace cfsgate::gateway::daemon {
+namespace {
+
+using nlohmann::json;
+
+Result<std::string> text_of(const json& request, const char* key) {
+    const auto field = request.find(key);
+    if (field == request.end() || !field->is_string()) {
+        return fail(Errno::Invalid, std::string("the request has no text \"") + key + "\"");
+    }
+    return field->get<std::string>();
+}
+
+bool is_set(const json& request, const char* key) {
+    const auto field = request.find(key);
+    return field != request.end() && field->is_boolean() && field->get<bool>();
+}
+
+const char* kind_name(FileKind kind) {
+    switch (kind) {
+        case FileKind::Directory: return "directory";
+        case FileKind::File: return "file";
+        case FileKind::Symlink: return "symlink";
+    }
+    return "";
+}
+
+json to_json(const TreeAccess::Item& item) {
+    json entry = {{"name", item.name},
+                  {"kind", kind_name(item.attributes.kind)},
+                  {"mode", item.attributes.mode},
+                  {"gid", item.attributes.gid},
+                  {"size", item.attributes.size},
+                  {"mtime", item.attributes.mtime},
+                  {"version", item.attributes.version.value()}};
+    if (!item.target.empty()) entry["target"] = item.target;
+    return entry;
+}
+
+json to_json(const store::CheckReport& report) {
+    json findings = json::array();
+    for (const store::Finding& finding : report.findings) {
+        findings.push_back({{"where", finding.where}, {"what", finding.what}});
+    }
+    return {{"findings", std::move(findings)},  {"entries", report.entries},
+            {"bytes", report.content_bytes},    {"version", report.version},
+            {"checksum", report.tree_checksum}, {"scope", "tree"}};
+}
+
+Result<store::ConfigDb> copy_tree(const store::Store& store) {
+    const auto view = CFSGATE_TRY(store.read());
+    store::ConfigDb tree{.head = view->head(), .entries = {}};
+    CFSGATE_TRY(view->for_each([&](const Inode& inode, std::string_view content) -> Status {
+        if (inode.number != kRootInode) tree.entries.push_back({inode, std::string(content)});
+        return {};
+    }));
+    return tree;
+}
+
+}  // namespace
+
+ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
+                                 std::string state_directory, std::chrono::milliseconds deadline,
+                                 StatusSource status)
+    : store_(store),
+      tree_(files, deadline),
+      state_directory_(std::move(state_directory)),
+      status_(std::move(status)) {}
+
+Result<json> ControlCommands::run(const json& request, const std::stop_token& stop) {
+    const std::string command = CFSGATE_TRY(text_of(request, "command"));
+    if (command == "status") return status_(is_set(request, "checksum"));
+    if (command == "check") return check();
+    if (command == "snapshot") return snapshot();
+    if (command == "export") return export_database(request);
+    if (command == "get") return get(request);
+    if (command == "ls") return list(request);
+    CFSGATE_TRY(change(command, request, stop));
+    return json::object();
+}
+
+Result<json> ControlCommands::check() const {
+    const auto view = CFSGATE_TRY(store_.read());
+    return to_json(CFSGATE_TRY(store::check_tree(*view)));
+}
+
+Result<json> ControlCommands::snapshot() const {
+    CFSGATE_TRY(store_.write_snapshot());
+    return json::object();
+}
+
+Result<json> ControlCommands::export_database(const json& request) const {
+    const std::string file = CFSGATE_TRY(text_of(request, "file"));
+    if (!file.starts_with('/')) {
+        return fail(Errno::Invalid, file + ": the path of an export must be absolute");
+    }
+    const store::ConfigDb tree = CFSGATE_TRY(copy_tree(store_));
+    CFSGATE_TRY(store::write_config_db(file, tree));
+    CFSGATE_TRY(store::mark_as_known(state_directory_, file));
+    return json{{"version", tree.head.version.value()}, {"entries", tree.entries.size()}};
+}
+
+Result<json> ControlCommands::get(const json& request) const {
+    const std::string content = CFSGATE_TRY(tree_.get(CFSGATE_TRY(text_of(request, "path"))));
+    return json{{"data", encode_base64(content)}};
+}
+
+Result<json> ControlCommands::list(const json& request) const {
+    json entries = json::array();
+    for (const auto& item : CFSGATE_TRY(tree_.list(CFSGATE_TRY(text_of(request, "path"))))) {
+        entries.push_back(to_json(item));
+    }
+    return json{{"entries", std::move(entries)}};
+}
+
+Status ControlCommands::change(const std::string& command, const json& request,
+                               const std::stop_token& stop) {
+    if (command == "put") {
+        const std::string path = CFSGATE_TRY(text_of(request, "path"));
+        const std::string data = CFSGATE_TRY(text_of(request, "data"));
+        return tree_.put(path, CFSGATE_TRY(decode_base64(data)), stop);
+    }
+    if (command == "rm") return tree_.remove(CFSGATE_TRY(text_of(request, "path")), stop);
+    if (command == "mkdir") {
+        return tree_.make_directory(CFSGATE_TRY(text_of(request, "path")), stop);
+    }
+    if (command == "mv") {
+        const std::string from = CFSGATE_TRY(text_of(request, "path"));
+        return tree_.rename(from, CFSGATE_TRY(text_of(request, "target")), stop);
+    }
+    return fail(Errno::NotImplemented, "'" + command + "': unknown command");
+}
+
+}  // namespace cfsgate::gateway::daemon

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Performs the requests of the control socket.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <stop_token>
+#include <string>
+
+#include "gateway/daemon/tree_access.h"
+#include "store/store.h"
+
+namespace cfsgate::gateway::daemon {
+
+/// Threads: any, each request on its own.
+class ControlCommands {
+public:
+    using StatusSource = std::function<Result<nlohmann::json>(bool with_checksum)>;
+
+    /// Borrows the store and the files.
+    ControlCommands(store::Store& store, FileSystem& files, std::string state_directory,
+                    std::chrono::milliseconds deadline, StatusSource status);
+
+    /// Errors: NotImplemented for an unknown command, Invalid for a missing field, and those of the
+    /// command.
+    Result<nlohmann::json> run(const nlohmann::json& request, const std::stop_token& stop);
+
+private:
+    Result<nlohmann::json> check() const;
+    Result<nlohmann::json> snapshot() const;
+    Result<nlohmann::json> export_database(const nlohmann::json& request) const;
+    Result<nlohmann::json> get(const nlohmann::json& request) const;
+    Result<nlohmann::json> list(const nlohmann::json& request) const;
+    Status change(const std::string& command, const nlohmann::json& request,
+                  const std::stop_token& stop);
+
+    store::Store& store_;
+    TreeAccess tree_;
+    std::string state_directory_;
+    StatusSource status_;
+};
+
+}  // namespace cfsgate::gateway::daemon
