@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands. Each prints its own messages and returns an ExitCode.
+#pragma once
+
+#include <vector>
+
+#include "clients/arguments.h"
+
+namespace cfsgate::clients {
+
+int run_status(const Arguments& arguments);
+int run_import(const Arguments& arguments);
+int run_export(const Arguments& arguments);
+int run_check(const Arguments& arguments);
+int run_abort(const Arguments& arguments);
+int run_snapshot(const Arguments& arguments);
+int run_get(const Arguments& arguments);
+int run_put(const Arguments& arguments);
+int run_rm(const Arguments& arguments);
+int run_mv(const Arguments& arguments);
+int run_mkdir(const Arguments& arguments);
+int run_ls(const Arguments& arguments);
+
+}  // namespace cfsgate::clients

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace cfsgate::clients {
+
+/// Documented in docs/command.md.
+enum ExitCode : int {
+    kOk = 0,
+    kFailed = 1,        ///< what was asked failed, or a check found something
+    kUsage = 2,         ///< the command line or the configuration file is wrong
+    kNotReachable = 3,  ///< no daemon answers on the control socket
+    kInUse = 4,         ///< an offline command, and a daemon uses the store
+};
+
+}  // namespace cfsgate::clients
