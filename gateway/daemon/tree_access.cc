@@ -12,6 +12,7 @@ namespace cfsgate::gateway::daemon {
 namespace {
 
 constexpr int kLinksMax = 8;
+constexpr int kPutTriesMax = 8;
 const Caller kRoot{};
 
 /// The same result, with the path in front of its error.
@@ -100,14 +101,25 @@ Status TreeAccess::fill(OpenFile& file, std::string content, const std::stop_tok
     return await<void>([&](auto done) { files_.fsync(file, std::move(done)); }, deadline_, stop);
 }
 
+Status TreeAccess::put_once(const std::string& path, const std::string& content,
+                            const std::stop_token& stop) {
+    const Place place = CFSGATE_TRY(find_place(path));
+    const std::shared_ptr<OpenFile> file = CFSGATE_TRY(about(path, open_for_put(place, stop)));
+    return about(path, fill(*file, content, stop));
+}
+
 Status TreeAccess::put(const std::string& path, std::string content, const std::stop_token& stop) {
     if (content.size() > limits::kFileBytesMax) {
         return fail(Errno::FileTooBig, path + ": a file holds at most " +
                                            std::to_string(limits::kFileBytesMax) + " bytes");
     }
-    const Place place = CFSGATE_TRY(find_place(path));
-    const std::shared_ptr<OpenFile> file = CFSGATE_TRY(about(path, open_for_put(place, stop)));
-    return about(path, fill(*file, std::move(content), stop));
+    // The file may be replaced or removed at any moment; then the name means another one.
+    Status status;
+    for (int tries = 0; tries < kPutTriesMax; ++tries) {
+        status = put_once(path, content, stop);
+        if (status || status.error().code != Errno::StaleHandle) return status;
+    }
+    return status;
 }
 
 Status TreeAccess::remove(const std::string& path, const std::stop_token& stop) {

@@ -48,6 +48,8 @@ private:
     Result<Attributes> follow(Attributes entry, int& links_left) const;
     Result<Item> make_item(FileId directory, std::string name) const;
     Result<std::shared_ptr<OpenFile>> open_for_put(const Place& place, const std::stop_token& stop);
+    Status put_once(const std::string& path, const std::string& content,
+                    const std::stop_token& stop);
     Status fill(OpenFile& file, std::string content, const std::stop_token& stop);
 
     FileSystem& files_;
