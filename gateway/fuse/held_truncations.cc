@@ -19,13 +19,24 @@ HeldTruncations::HeldTruncations(Publish publish) : publish_(std::move(publish))
     ::pthread_setname_np(thread_.native_handle(), "fuse-held");
 }
 
-HeldTruncations::~HeldTruncations() {
+void HeldTruncations::stop() {
+    std::deque<Pending> left;
     {
         MutexLock lock(mutex_);
         stopping_ = true;
+        left.swap(flushed_);
         changed_.notify_one();
     }
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+    for (const Pending& pending : left) {
+        const HandlePtr handle = pending.handle.lock();
+        if (handle && take(handle)) publish_(handle, {});
+    }
+}
+
+void HeldTruncations::count_hold(FileId id) {
+    ++waiting_[id].holds;
+    inodes_waited_for_.store(waiting_.size(), std::memory_order_release);
 }
 
 void HeldTruncations::opened(const HandlePtr& handle) {
@@ -75,7 +86,7 @@ bool HeldTruncations::take(const HandlePtr& handle) {
     if (found != last_opened_.end() && found->second.handle.lock() == handle) last_opened_.erase(found);
     if (handle->hold == Handle::Hold::None) return false;
     holders_.erase(handle->opener.pid);
-    if (handle->hold == Handle::Hold::Held) ++waiting_[handle->file->id()].holds;
+    if (handle->hold == Handle::Hold::Held) count_hold(handle->file->id());
     // It counts until published() says that it can be read.
     handle->hold = Handle::Hold::None;
     return true;
@@ -85,21 +96,23 @@ void HeldTruncations::flushed(const HandlePtr& handle) {
     MutexLock lock(mutex_);
     if (handle->hold != Handle::Hold::Held) return;
     handle->hold = Handle::Hold::Flushed;
-    ++waiting_[handle->file->id()].holds;
+    count_hold(handle->file->id());
     flushed_.push_back({std::chrono::steady_clock::now() + kAfterFlush, handle});
     changed_.notify_one();
 }
 
-void HeldTruncations::wait(FileId id, std::function<void()> then) {
-    {
-        MutexLock lock(mutex_);
-        const auto found = waiting_.find(id);
-        if (found != waiting_.end()) {
-            found->second.then.push_back(std::move(then));
-            return;
-        }
-    }
-    then();
+bool HeldTruncations::pending(FileId id) const {
+    if (inodes_waited_for_.load(std::memory_order_acquire) == 0) return false;
+    MutexLock lock(mutex_);
+    return waiting_.contains(id);
+}
+
+bool HeldTruncations::wait(FileId id, std::function<void()> then) {
+    MutexLock lock(mutex_);
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) return false;
+    found->second.then.push_back(std::move(then));
+    return true;
 }
 
 void HeldTruncations::published(FileId id) {
@@ -110,6 +123,7 @@ void HeldTruncations::published(FileId id) {
         if (found == waiting_.end() || --found->second.holds > 0) return;
         then = std::move(found->second.then);
         waiting_.erase(found);
+        inodes_waited_for_.store(waiting_.size(), std::memory_order_release);
     }
     for (const auto& go_on : then) go_on();
 }

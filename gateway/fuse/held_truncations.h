@@ -37,7 +37,10 @@ public:
     using Done = std::function<void(Status)>;
     using Publish = std::function<void(const HandlePtr&, Done)>;
     explicit HeldTruncations(Publish publish);
-    ~HeldTruncations();
+    ~HeldTruncations() { stop(); }
+
+    /// Publishes what a close left pending and lets go who waits. No request may come any more.
+    void stop() CFSGATE_EXCLUDES(mutex_);
 
     /// A handle was opened for writing by this thread of the caller's.
     void opened(const HandlePtr& handle) CFSGATE_EXCLUDES(mutex_);
@@ -53,8 +56,10 @@ public:
     /// A close that may be followed by a write through another descriptor (a shell's redirect):
     /// published within moments if nothing comes.
     void flushed(const HandlePtr& handle) CFSGATE_EXCLUDES(mutex_);
-    /// Runs `then` at once, or after the end of a truncation that a close left pending.
-    void wait(FileId id, std::function<void()> then) CFSGATE_EXCLUDES(mutex_);
+    /// True if a truncation of this inode ends soon: `then` runs after it. False: go on at once.
+    bool wait(FileId id, std::function<void()> then) CFSGATE_EXCLUDES(mutex_);
+    /// Whether wait() would be true; for callers who can go on without a closure.
+    bool pending(FileId id) const CFSGATE_EXCLUDES(mutex_);
     /// The published truncation of this inode is done: those who waited go on.
     void published(FileId id) CFSGATE_EXCLUDES(mutex_);
 
@@ -73,6 +78,7 @@ private:
         std::uint32_t holds = 0;  ///< flushed ones
         std::vector<std::function<void()>> then;
     };
+    void count_hold(FileId id) CFSGATE_REQUIRES(mutex_);
     void run() CFSGATE_EXCLUDES(mutex_);
 
     Publish publish_;
@@ -83,6 +89,7 @@ private:
     std::deque<Pending> flushed_ CFSGATE_GUARDED_BY(mutex_);
     std::unordered_map<FileId, Waiting> waiting_ CFSGATE_GUARDED_BY(mutex_);
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
+    std::atomic<std::size_t> inodes_waited_for_{0};  ///< size of waiting_: mostly 0, read unlocked
     std::atomic<std::uint64_t> count_{0};
     std::thread thread_;
 };

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -47,11 +48,9 @@ public:
     MountImpl(FileSystem& files, MountOptions options, Logger log)
         : options_(std::move(options)), adapter_(files, std::move(log)) {}
     ~MountImpl() override {
-        adapter_.cache.stop();
-        if (session_ != nullptr) {
-            unmount();
-            fuse_session_destroy(session_);
-        }
+        if (session_ == nullptr) return;
+        unmount();
+        fuse_session_destroy(session_);
     }
 
     Status start() {
@@ -117,6 +116,12 @@ public:
     void unmount() override {
         if (!mounted_) return;
         mounted_ = false;
+        // Nobody answers any more. Forcing ends what still waits, and with it a notification that
+        // waits for a page; only then may the notifier's descriptor be closed.
+        ::umount2(options_.mount_point.c_str(), MNT_FORCE | MNT_DETACH);
+        adapter_.held.stop();
+        adapter_.interrupts.stop();
+        adapter_.cache.stop();
         fuse_session_unmount(session_);
     }
 

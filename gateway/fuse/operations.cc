@@ -139,13 +139,15 @@ void do_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     Adapter& adapter = begin(request);
     const auto found = adapter.files.lookup(caller_of(request), FileId(parent), name);
     if (!found) return reply_error(request, found.error());
-    adapter.held.wait(found->id, [&adapter, request, caller = caller_of(request), parent,
-                                  name = std::string(name)] {
-        // What waited sees what the wait was for.
+    if (!adapter.held.pending(found->id)) return reply_entry(adapter, request, *found);
+    // What waited sees what the wait was for.
+    const auto again = [&adapter, request, caller = caller_of(request), parent,
+                        name = std::string(name)] {
         const auto attributes = adapter.files.lookup(caller, FileId(parent), name);
         if (!attributes) return reply_error(request, attributes.error());
         reply_entry(adapter, request, *attributes);
-    });
+    };
+    if (!adapter.held.wait(found->id, again)) again();
 }
 
 void do_forget(fuse_req_t request, fuse_ino_t ino, std::uint64_t count) {
@@ -211,9 +213,10 @@ void do_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
 
 void do_getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
     Adapter& adapter = begin(request);
-    adapter.held.wait(FileId(ino), [&adapter, request, ino] {
+    const auto answer = [&adapter, request, ino] {
         reply_attributes(request, adapter.files.getattr(FileId(ino)));
-    });
+    };
+    if (!adapter.held.pending(FileId(ino)) || !adapter.held.wait(FileId(ino), answer)) answer();
 }
 
 void set_size(Adapter& adapter, const Caller& caller, const ReplyPtr& reply, FileId id,
@@ -341,8 +344,8 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     if (const HandlePtr own = adapter.held.take_own(caller_of(request), id)) {
         publish_taken(adapter, own);
     }
-    adapter.held.wait(id, [&adapter, request, id, caller = caller_of(request),
-                           open_info = *info, second_try]() mutable {
+    auto answer = [&adapter, request, id, caller = caller_of(request), open_info = *info,
+                         second_try]() mutable {
         OpenMode mode = to_mode(open_info.flags);
         mode.even_removed = second_try;
         auto file = adapter.files.open(caller, id, mode);
@@ -355,7 +358,8 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
         handle->opener = caller;
         arm(adapter, open_info, handle);
         if (fuse_reply_open(request, &open_info) == -ENOENT) disarm(adapter, open_info);
-    });
+    };
+    if (!adapter.held.pending(id) || !adapter.held.wait(id, answer)) answer();
 }
 
 void do_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t,

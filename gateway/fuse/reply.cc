@@ -15,13 +15,13 @@ Interrupts::Interrupts() {
     ::pthread_setname_np(thread_.native_handle(), "fuse-interrupts");
 }
 
-Interrupts::~Interrupts() {
+void Interrupts::stop() {
     {
         MutexLock lock(mutex_);
         stopping_ = true;
         changed_.notify_one();
     }
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
 }
 
 /// Requests whose reply is gone. libfuse may use their memory for a later one, which then takes the

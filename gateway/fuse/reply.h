@@ -46,7 +46,8 @@ using ReplyPtr = std::shared_ptr<Reply>;
 class Interrupts {
 public:
     Interrupts();
-    ~Interrupts();
+    ~Interrupts() { stop(); }
+    void stop() CFSGATE_EXCLUDES(mutex_);
 
     /// The request's reply, answered early if its caller gives up.
     ReplyPtr watch(fuse_req_t request) CFSGATE_EXCLUDES(mutex_);
