@@ -28,6 +28,7 @@ public:
             add_to_tree_checksum(sum, inode, content);
             report_.entries += 1;
             report_.content_bytes += inode.size;
+            if (inode.size > kInlineBytesMax) ++large_;
             if (inode.number != kRootInode) check_inode(inode, content);
             types_[inode.number] = inode.type;
             return {};
@@ -43,6 +44,21 @@ public:
                                 " bytes, holds " + std::to_string(report_.content_bytes));
         }
         return check_names();
+    }
+
+    /// What belongs to no entry, and so is never met on the way through the tree. After run().
+    Status check_tables(const lmdb::Transaction& txn) {
+        const auto expect = [&](lmdb::Table table, std::uint64_t expected,
+                                const char* what) -> Status {
+            const std::uint64_t count = CFSGATE_TRY(txn.count(table));
+            if (count == expected) return {};
+            say("the tree", "has " + std::to_string(count) + " records of " + what + ", needs " +
+                                std::to_string(expected));
+            return {};
+        };
+        CFSGATE_TRY(expect(lmdb::Table::Dirent, report_.entries - 1, "names"));
+        CFSGATE_TRY(expect(lmdb::Table::Child, report_.entries - 1, "children"));
+        return expect(lmdb::Table::Content, large_, "content");
     }
 
 private:
@@ -96,8 +112,9 @@ private:
     /// Each listed child exists, with that parent, name and type; and nothing is listed twice.
     Status check_names() {
         std::uint64_t listed = 0;
-        for (const auto& [directory, type] : types_) {
-            if (type != EntryType::Directory) continue;
+        for (const auto& entry : types_) {
+            if (entry.second != EntryType::Directory) continue;
+            const InodeNumber directory = entry.first;
             CFSGATE_TRY(view_.children(directory, kRootInode, [&](const ReadView::Child& child) {
                 ++listed;
                 const auto inode = view_.inode(child.inode);
@@ -118,6 +135,7 @@ private:
 
     const ReadView& view_;
     CheckReport& report_;
+    std::uint64_t large_ = 0;
     std::map<InodeNumber, EntryType> types_;
     std::set<std::uint32_t> guests_;
 };
@@ -206,7 +224,10 @@ Result<CheckReport> check_directory(const std::string& directory) {
     if (state.clean() && (*tree)->journal() < last) {
         report.findings.push_back({"tree.mdb", "is behind the journal after a clean stop"});
     }
-    if (const auto status = TreeCheck(**tree, report).run(); !status) {
+    TreeCheck check(**tree, report);
+    auto status = check.run();
+    if (status) status = check.check_tables((*tree)->transaction());
+    if (!status) {
         report.findings.push_back({"tree.mdb", status.error().detail});
     }
     return report;

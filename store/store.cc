@@ -238,6 +238,7 @@ Result<std::uint64_t> StoreImpl::replay() {
     LockLeases leases(options_.clock);
     auto tree = CFSGATE_TRY(writer());
     std::uint64_t count = 0;
+    std::uint64_t uncommitted_bytes = 0;
     Sequence expected(tree->journal().value() + 1);
     const RemovalObserver nobody;
     CFSGATE_TRY(journal_->read(
@@ -255,9 +256,13 @@ Result<std::uint64_t> StoreImpl::replay() {
             }
             tree->set_journal(sequence);
             expected = Sequence(sequence.value() + 1);
-            if (++count % kReplayBatch == 0) {
+            ++count;
+            uncommitted_bytes += payload.size();
+            // One transaction does not reuse the pages that it has freed itself.
+            if (count % kReplayBatch == 0 || uncommitted_bytes > options_.map_bytes / 64) {
                 CFSGATE_TRY(tree->commit());
                 tree = CFSGATE_TRY(writer());
+                uncommitted_bytes = 0;
             }
             return {};
         }));
@@ -265,7 +270,7 @@ Result<std::uint64_t> StoreImpl::replay() {
         return fail(Errno::Corrupt, "journal record " + std::to_string(expected.value()) +
                                         " is damaged, and newer ones follow it");
     }
-    if (count % kReplayBatch != 0) CFSGATE_TRY(tree->commit());
+    if (uncommitted_bytes > 0) CFSGATE_TRY(tree->commit());
     return count;
 }
 

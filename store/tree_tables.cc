@@ -236,6 +236,7 @@ Result<std::string> TreeReader::path_of(InodeNumber number) const {
 
 Status TreeReader::children(InodeNumber directory, InodeNumber after,
                             const std::function<bool(const Child&)>& sink) const {
+    if (after.value() == UINT64_MAX) return {};
     const std::string prefix = inode_key(directory);
     Status status;
     const std::string from = child_key(directory, InodeNumber(after.value() + 1));

@@ -28,12 +28,7 @@ struct TreeState {
     TreeHead head;
     Usage usage;
     Sequence journal;  ///< last applied journal record
-
-    friend bool operator==(const TreeState&, const TreeState&) = default;
 };
-inline bool operator==(const Usage& a, const Usage& b) {
-    return a.entries == b.entries && a.content_bytes == b.content_bytes;
-}
 
 struct StoreIds {
     std::uint64_t store = 0;        ///< in every journal segment and snapshot
