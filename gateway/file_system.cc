@@ -70,9 +70,7 @@ FileSystem::~FileSystem() {
     sequencer_.observe_changes({});
 }
 
-void FileSystem::add_invalidation_sink(InvalidationSink sink) {
-    sinks_.push_back(std::move(sink));
-}
+void FileSystem::add_invalidation_sink(InvalidationSink sink) { sinks_.push_back(std::move(sink)); }
 
 FileSystemCounters FileSystem::counters() const {
     const OpenFiles::Totals totals = open_files_->totals();
@@ -110,8 +108,8 @@ Result<Attributes> FileSystem::attributes_of(const store::ReadView& view,
 Attributes FileSystem::virtual_attributes(VirtualEntry entry) const {
     Attributes attributes;
     attributes.id = to_file_id(entry);
-    attributes.kind = kVirtualNames[static_cast<std::size_t>(entry)].is_link ? FileKind::Symlink
-                                                                             : FileKind::File;
+    attributes.kind =
+        kVirtualNames[static_cast<std::size_t>(entry)].is_link ? FileKind::Symlink : FileKind::File;
     attributes.mode = access_->mode(entry);
     attributes.gid = access_->group();
     attributes.size = virtual_files_->text(entry).size();
@@ -214,9 +212,12 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
             const std::uint64_t at = kVirtualCookie + static_cast<std::uint64_t>(row.entry);
             if (at <= cookie) continue;
             DirectoryEntry entry{to_file_id(row.entry),
-                                 row.is_link ? FileKind::Symlink : FileKind::File, row.name, at,
+                                 row.is_link ? FileKind::Symlink : FileKind::File,
+                                 row.name,
+                                 at,
                                  {}};
-            if (listing == Listing::WithAttributes) entry.attributes = virtual_attributes(row.entry);
+            if (listing == Listing::WithAttributes)
+                entry.attributes = virtual_attributes(row.entry);
             lister.offer(std::move(entry));
         }
     }
@@ -224,8 +225,11 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
     const InodeNumber after(cookie > kInodeCookie ? cookie - kInodeCookie : 0);
     return view->children(self.number, after, [&](const store::ReadView::Child& child) {
         if (directory == kRootId && find_virtual(child.name)) return true;  // hidden by it
-        DirectoryEntry entry{to_file_id(child.inode), kind_of(child.type), child.name,
-                             child.inode.value() + kInodeCookie, {}};
+        DirectoryEntry entry{to_file_id(child.inode),
+                             kind_of(child.type),
+                             child.name,
+                             child.inode.value() + kInodeCookie,
+                             {}};
         if (listing == Listing::WithAttributes) {
             const auto header = view->inode(child.inode);
             if (!header) return true;
@@ -276,8 +280,7 @@ Status FileSystem::may_open(const Caller& caller, const store::ReadView& view, c
     return fail(Errno::NoAccess);
 }
 
-Result<std::shared_ptr<OpenFile>> FileSystem::open(const Caller& caller, FileId id,
-                                                   OpenMode mode) {
+Result<std::shared_ptr<OpenFile>> FileSystem::open(const Caller& caller, FileId id, OpenMode mode) {
     if (const auto entry = to_virtual(id)) {
         const int mask = (mode.read ? R_OK : 0) | (mode.write ? W_OK : 0);
         if (!access_->grants(caller, access_->mode(*entry), mask)) return fail(Errno::NoAccess);

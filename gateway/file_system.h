@@ -45,20 +45,20 @@ enum class FileKind : std::uint8_t { Directory, File, Symlink };
 struct Attributes {
     FileId id;
     FileKind kind = FileKind::File;
-    std::uint32_t mode = 0;      ///< permission bits
-    gid_t gid = 0;               ///< the owner is always root
+    std::uint32_t mode = 0;  ///< permission bits
+    gid_t gid = 0;           ///< the owner is always root
     std::uint32_t nlink = 1;
-    std::uint64_t size = 0;      ///< bytes
-    std::uint64_t blocks = 0;    ///< of 4096 bytes
-    std::uint32_t mtime = 0;     ///< seconds since 1970; also atime and ctime
-    Version version;             ///< of the entry; stands in the nanoseconds of ctime
+    std::uint64_t size = 0;    ///< bytes
+    std::uint64_t blocks = 0;  ///< of 4096 bytes
+    std::uint32_t mtime = 0;   ///< seconds since 1970; also atime and ctime
+    Version version;           ///< of the entry; stands in the nanoseconds of ctime
 };
 
 struct DirectoryEntry {
     FileId id;
     FileKind kind = FileKind::File;
-    std::string_view name;     ///< borrowed for the call
-    std::uint64_t cookie = 0;  ///< where the listing goes on behind this entry
+    std::string_view name;                 ///< borrowed for the call
+    std::uint64_t cookie = 0;              ///< where the listing goes on behind this entry
     std::optional<Attributes> attributes;  ///< with Listing::WithAttributes, "." and ".." excepted
 };
 
@@ -114,7 +114,7 @@ private:
     OpenMode mode_;
     Version opened_version_;
     std::uint64_t opened_size_ = 0;
-    std::string text_;                         ///< of a virtual file, made at open
+    std::string text_;                          ///< of a virtual file, made at open
     std::atomic<std::uint64_t> last_write_{0};  ///< journal sequence still to be made durable
 };
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The changes of the façade: check, turn inodes into paths, submit, answer.
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "gateway/access.h"
@@ -114,28 +116,28 @@ Status FileSystem::submit_create(const Caller& caller, FileId parent, const std:
     submission.check = [this](const store::ReadView& now, const Operation&) {
         return check_room(now, 0, 1);
     };
-    sequencer_.submit(
-        std::move(submission),
-        [this, caller, parent, name, exclusive, mode, done](Result<Outcome> outcome) {
-            if (!outcome) {
-                if (outcome.error().code != Errno::Exists || exclusive) {
-                    return done(tl::unexpected(std::move(outcome).error()));
-                }
-                // Somebody was faster, or the guest is configured elsewhere.
-                auto opened = open_by_name(caller, parent, name, mode);
-                if (!opened && opened.error().code == Errno::NotFound) {
-                    return done(fail(Errno::Exists));
-                }
-                return done(std::move(opened));
-            }
-            const FileId id = to_file_id(outcome->inode);
-            auto file = open(caller, id, mode);
-            if (!file) return done(tl::unexpected(std::move(file).error()));
-            remember_write((*file)->last_write_, outcome->sequence);
-            auto attributes = getattr(id);
-            if (!attributes) return done(tl::unexpected(std::move(attributes).error()));
-            done(Created{*attributes, std::move(*file)});
-        });
+    sequencer_.submit(std::move(submission),
+                      [this, caller, parent, name, exclusive, mode, done](Result<Outcome> outcome) {
+                          if (!outcome) {
+                              if (outcome.error().code != Errno::Exists || exclusive) {
+                                  return done(tl::unexpected(std::move(outcome).error()));
+                              }
+                              // Somebody was faster, or the guest is configured elsewhere.
+                              auto opened = open_by_name(caller, parent, name, mode);
+                              if (!opened && opened.error().code == Errno::NotFound) {
+                                  return done(fail(Errno::Exists));
+                              }
+                              return done(std::move(opened));
+                          }
+                          const FileId id = to_file_id(outcome->inode);
+                          auto file = open(caller, id, mode);
+                          if (!file) return done(tl::unexpected(std::move(file).error()));
+                          remember_write((*file)->last_write_, outcome->sequence);
+                          auto attributes = getattr(id);
+                          if (!attributes)
+                              return done(tl::unexpected(std::move(attributes).error()));
+                          done(Created{*attributes, std::move(*file)});
+                      });
     return {};
 }
 
@@ -201,8 +203,8 @@ void FileSystem::remove(const Caller& caller, FileId parent, const std::string& 
         submission.parent = place.directory;
         submission.check = [check_kind](const store::ReadView& now,
                                         const Operation& operation) -> Status {
-            const auto inode = now.inode(
-                CFSGATE_TRY(now.resolve(std::get<Delete>(operation).path)));
+            const auto inode =
+                now.inode(CFSGATE_TRY(now.resolve(std::get<Delete>(operation).path)));
             return check_kind(CFSGATE_TRY(Result<Inode>(inode)));
         };
         sequencer_.submit(std::move(submission), without_value(done));
@@ -289,26 +291,24 @@ FileSystem::Check FileSystem::room_for_write(InodeNumber inode) const {
 
 /// Submits a write to an inode, or performs it on what open handles keep of a removed one.
 void FileSystem::submit_write(OpenFile* file, InodeNumber inode, Submission submission,
-                              WriteMode mode,
-                              std::function<void(Result<std::uint32_t>)> done) {
+                              WriteMode mode, std::function<void(Result<std::uint32_t>)> done) {
     submission.entry = inode;
     submission.append = mode.append;
     submission.need = file != nullptr ? Need::Applied : Need::Durable;
     submission.check = room_for_write(inode);
     auto kept = std::make_shared<WriteFile>(std::get<WriteFile>(submission.operation));
     auto held = file != nullptr ? file->shared_from_this() : nullptr;
-    sequencer_.submit(
-        std::move(submission),
-        [this, inode, mode, kept, held, done = std::move(done)](Result<Outcome> outcome) {
-            if (outcome) {
-                if (held) remember_write(held->last_write_, outcome->sequence);
-                return done(outcome->bytes);
-            }
-            if (outcome.error().code != Errno::StaleHandle) {
-                return done(tl::unexpected(std::move(outcome).error()));
-            }
-            done(open_files_->write(inode, *kept, mode));
-        });
+    sequencer_.submit(std::move(submission), [this, inode, mode, kept, held,
+                                              done = std::move(done)](Result<Outcome> outcome) {
+        if (outcome) {
+            if (held) remember_write(held->last_write_, outcome->sequence);
+            return done(outcome->bytes);
+        }
+        if (outcome.error().code != Errno::StaleHandle) {
+            return done(tl::unexpected(std::move(outcome).error()));
+        }
+        done(open_files_->write(inode, *kept, mode));
+    });
 }
 
 void FileSystem::write_virtual(VirtualEntry entry, std::uint64_t offset, std::string_view data,
@@ -328,8 +328,8 @@ void FileSystem::write(OpenFile& file, std::uint64_t offset, std::string data, W
         return write_virtual(*entry, offset, data, done);
     }
     if (!sequencer_.quorate()) return done(fail(Errno::NoAccess, "this node has no quorum"));
-    if (!mode.append && (offset > limits::kFileBytesMax ||
-                         data.size() > limits::kFileBytesMax - offset)) {
+    if (!mode.append &&
+        (offset > limits::kFileBytesMax || data.size() > limits::kFileBytesMax - offset)) {
         return done(fail(Errno::FileTooBig));
     }
     const InodeNumber inode = to_inode(file.id());
@@ -349,6 +349,9 @@ void FileSystem::truncate(const Caller& caller, FileId id, OpenFile* file, std::
                           Done<Attributes> done) {
     done = deadlines_->guard(std::move(done));
     if (const auto entry = to_virtual(id)) {
+        if (file == nullptr && !access_->grants(caller, access_->mode(*entry), W_OK)) {
+            return done(fail(Errno::NoAccess));
+        }
         if (*entry != VirtualEntry::Debug) return done(fail(Errno::InputOutput));
         return done(virtual_attributes(*entry));
     }

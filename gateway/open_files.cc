@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/open_files.h"
 
+#include <algorithm>
+
 #include "store/model/limits.h"
 
 namespace cfsgate::gateway {
@@ -33,6 +35,8 @@ void OpenFiles::remove(InodeNumber inode) {
     if (found == records_.end()) return;
     --opens_;
     if (--found->second.opens > 0) return;
+    // Removed but not published yet: it can still be opened, and settle() decides.
+    if (std::find(unsettled_.begin(), unsettled_.end(), inode) != unsettled_.end()) return;
     drop_pin(found->second);
     records_.erase(found);
 }

@@ -54,8 +54,8 @@ std::string VirtualFiles::vm_list_text() const {
     const char* separator = "";
     for (const auto& [vmid, guest] : listing.guests) {
         text += separator;
-        text += "\"" + std::to_string(vmid) + "\": { \"node\": \"" + guest.node + "\", \"type\": \"" +
-                std::string(to_string(guest.type)) +
+        text += "\"" + std::to_string(vmid) + "\": { \"node\": \"" + guest.node +
+                "\", \"type\": \"" + std::string(to_string(guest.type)) +
                 "\", \"version\": " + std::to_string(guest.version) + " }";
         separator = ",\n";
     }

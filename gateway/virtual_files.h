@@ -12,8 +12,7 @@ namespace cfsgate::gateway {
 /// Threads: any.
 class VirtualFiles {
 public:
-    VirtualFiles(const store::Store& store, const ClusterLog& log,
-                 const FileSystemOptions& options)
+    VirtualFiles(const store::Store& store, const ClusterLog& log, const FileSystemOptions& options)
         : store_(store), log_(log), options_(options) {}
 
     /// The text of a file, or the target of a link.

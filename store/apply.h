@@ -31,11 +31,11 @@ struct Change {
 struct Applied {
     bool ok = false;
     Errno error = Errno::InputOutput;  ///< why not, where !ok
-    bool broken = false;        ///< the transaction itself failed: drop the batch
-    std::uint32_t bytes = 0;    ///< written by WriteFile
-    InodeNumber inode;          ///< created, written, moved, or removed
-    Version version;            ///< the tree's, after it
-    std::vector<Change> changes;  ///< empty where refused
+    bool broken = false;               ///< the transaction itself failed: drop the batch
+    std::uint32_t bytes = 0;           ///< written by WriteFile
+    InodeNumber inode;                 ///< created, written, moved, or removed
+    Version version;                   ///< the tree's, after it
+    std::vector<Change> changes;       ///< empty where refused
 
     /// As the wire carries it: bytes or 0, or the negative POSIX errno.
     int wire_result() const { return ok ? static_cast<int>(bytes) : -to_posix(error); }

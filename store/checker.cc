@@ -171,7 +171,8 @@ Status check_journal(const std::string& directory, std::uint64_t store_id, Check
             continue;
         }
         if (expected != 0 && info->first.value() != expected) say("records are missing before it");
-        if (info->torn && i + 1 < numbers.size()) say("a damaged record, and newer segments follow");
+        if (info->torn && i + 1 < numbers.size())
+            say("a damaged record, and newer segments follow");
         expected = info->first.value() + info->records;
     }
     return {};
@@ -207,8 +208,7 @@ Result<CheckReport> check_directory(const std::string& directory) {
         report.state = "in use by an earlier boot: the next start rebuilds the tree";
         return report;
     }
-    const auto environment =
-        lmdb::Environment::open({directory + "/tree.mdb", 8ULL << 30, true});
+    const auto environment = lmdb::Environment::open({directory + "/tree.mdb", 8ULL << 30, true});
     if (!environment) {
         report.findings.push_back({"tree.mdb", environment.error().detail});
         return report;

@@ -11,16 +11,16 @@ Result<Index> DigestCache::index(const TreeReader& tree) {
     Index index;
     index.head = tree.head();
     MutexLock lock(mutex_);
-    CFSGATE_TRY(tree.for_each([&](const Inode& inode, std::string_view content)
-                                  CFSGATE_REQUIRES(mutex_) -> Status {
-        Known& known = entries_[inode.number];
-        // The root's version says nothing about its writer and time after a state transfer.
-        if (known.version != inode.version || inode.number == kRootInode) {
-            known = {inode.version, index_digest(inode, content)};
-        }
-        index.entries.push_back({inode.number, known.digest});
-        return {};
-    }));
+    CFSGATE_TRY(tree.for_each(
+        [&](const Inode& inode, std::string_view content) CFSGATE_REQUIRES(mutex_) -> Status {
+            Known& known = entries_[inode.number];
+            // The root's version says nothing about its writer and time after a state transfer.
+            if (known.version != inode.version || inode.number == kRootInode) {
+                known = {inode.version, index_digest(inode, content)};
+            }
+            index.entries.push_back({inode.number, known.digest});
+            return {};
+        }));
     index.last_inode = index.entries.back().inode;
     if (entries_.size() > 2 * index.entries.size() + 1024) {
         // Most of what is kept belongs to entries that are gone.

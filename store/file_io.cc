@@ -25,8 +25,8 @@ Result<std::string> read_file(const std::string& path, std::uint64_t bytes_max) 
     std::string bytes(std::min(static_cast<std::uint64_t>(info.st_size), bytes_max), '\0');
     std::size_t done = 0;
     while (done < bytes.size()) {
-        const ssize_t count = ::pread(fd.get(), bytes.data() + done, bytes.size() - done,
-                                      static_cast<off_t>(done));
+        const ssize_t count =
+            ::pread(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return fail_posix(errno, path);
         if (count == 0) break;
@@ -58,8 +58,7 @@ Status sync_directory(const std::string& directory) {
     return {};
 }
 
-Status replace_file(const std::string& directory, const std::string& name,
-                    std::string_view bytes) {
+Status replace_file(const std::string& directory, const std::string& name, std::string_view bytes) {
     const std::string path = directory + "/" + name;
     const std::string temporary = path + ".tmp";
     {
@@ -71,8 +70,7 @@ Status replace_file(const std::string& directory, const std::string& name,
     return sync_directory(directory);
 }
 
-Result<std::vector<std::string>> list_files(const std::string& directory,
-                                            std::string_view prefix) {
+Result<std::vector<std::string>> list_files(const std::string& directory, std::string_view prefix) {
     const std::unique_ptr<DIR, int (*)(DIR*)> handle(::opendir(directory.c_str()), ::closedir);
     if (!handle) return fail_posix(errno, directory);
     std::vector<std::string> names;

@@ -5,11 +5,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <boost/crc.hpp>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <utility>
+
+#include <boost/crc.hpp>
 
 #include "store/base/bytes.h"
 #include "store/file_io.h"
@@ -189,8 +190,8 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
         log_->warn("{}; begun anew", last.error().detail);
         if (numbers.size() == 1) return begin_segment(number_, 0);
         const std::uint64_t before = numbers[numbers.size() - 2];
-        const SegmentInfo end = CFSGATE_TRY(
-            scan_segment(options_.directory, before, options_.store_id, nullptr));
+        const SegmentInfo end =
+            CFSGATE_TRY(scan_segment(options_.directory, before, options_.store_id, nullptr));
         next_ = end.first.value() + end.records;
         committed_next_ = next_;
         appended_ = next_ - 1;

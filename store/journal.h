@@ -34,12 +34,12 @@ struct JournalOptions {
 /// What a scan of one segment found.
 struct SegmentInfo {
     std::uint64_t number = 0;
-    Sequence first;              ///< sequence of its first record
+    Sequence first;  ///< sequence of its first record
     std::uint64_t records = 0;
-    std::uint64_t end = 0;       ///< offset behind the last good record
+    std::uint64_t end = 0;  ///< offset behind the last good record
     std::uint32_t last_crc = 0;
     std::uint64_t file_bytes = 0;
-    bool torn = false;           ///< bytes that are no record follow the last good one
+    bool torn = false;  ///< bytes that are no record follow the last good one
 };
 
 using RecordSink = std::function<Status(Sequence, std::string_view payload)>;

@@ -157,8 +157,8 @@ private:
 // --- Start ---
 
 Status StoreImpl::open_environment() {
-    environment_ = CFSGATE_TRY(lmdb::Environment::open(
-        {tree_file(options_.directory), options_.map_bytes, false}));
+    environment_ = CFSGATE_TRY(
+        lmdb::Environment::open({tree_file(options_.directory), options_.map_bytes, false}));
     return {};
 }
 
@@ -193,10 +193,10 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
     for (const std::string& name : snapshots) {
         auto txn = CFSGATE_TRY(lmdb::Transaction::write(*environment_));
         auto tree = CFSGATE_TRY(TreeWriter::make_new(std::move(txn), state_.ids, TreeHead{}));
-        const auto header = read_snapshot_file(
-            options_.directory + "/" + name, [&](const Inode& inode, std::string_view content) {
-                return tree->add(inode, content);
-            });
+        const auto header = read_snapshot_file(options_.directory + "/" + name,
+                                               [&](const Inode& inode, std::string_view content) {
+                                                   return tree->add(inode, content);
+                                               });
         if (header && header->store_id == state_.ids.store) {
             tree->set_head(header->head);
             tree->set_journal(header->journal);
@@ -207,8 +207,8 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
     }
     // With records, their versions tell whether they begin with an empty tree.
     if (!snapshots.empty() && journal_->appended() == Sequence()) {
-        return fail(Errno::Corrupt, options_.directory +
-                                        ": no snapshot can be read, and the journal is empty");
+        return fail(Errno::Corrupt,
+                    options_.directory + ": no snapshot can be read, and the journal is empty");
     }
     if (!state_.from_empty) {
         return fail(Errno::Corrupt, options_.directory +
@@ -241,8 +241,8 @@ Result<std::uint64_t> StoreImpl::replay() {
     std::uint64_t uncommitted_bytes = 0;
     Sequence expected(tree->journal().value() + 1);
     const RemovalObserver nobody;
-    CFSGATE_TRY(journal_->read(
-        tree->journal(), [&](Sequence sequence, std::string_view payload) -> Status {
+    CFSGATE_TRY(
+        journal_->read(tree->journal(), [&](Sequence sequence, std::string_view payload) -> Status {
             const std::string where = "journal record " + std::to_string(sequence.value());
             if (sequence != expected) return fail(Errno::Corrupt, where + ": records are missing");
             const JournalRecord record = CFSGATE_TRY(decode_journal_record(payload));
@@ -278,9 +278,10 @@ Status StoreImpl::relearn_guests() {
     const auto view = CFSGATE_TRY(reader());
     if (!view->lookup(kRootInode, "nodes") && guests_.list().guests.empty()) return {};
     for (const auto& guest : guests_.rebuild(CFSGATE_TRY(find_guests(*view)))) {
-        log_->error("guest {} is configured twice: the second one, on node {}, is left out of the "
-                    "guest list; remove one of the two",
-                    guest.vmid, guest.node);
+        log_->error(
+            "guest {} is configured twice: the second one, on node {}, is left out of the "
+            "guest list; remove one of the two",
+            guest.vmid, guest.node);
     }
     return {};
 }
@@ -311,7 +312,7 @@ Status StoreImpl::start(bool filling) {
     }
     if (found) {
         state_ = *found;
-        start_kind_ = state_.clean()                ? StartKind::Clean
+        start_kind_ = state_.clean()              ? StartKind::Clean
                       : state_.boot_id == boot_id ? StartKind::Resumed
                                                   : StartKind::Rebuilt;
     } else if (found.error().code == Errno::NotFound && !exists(options_.directory)) {
@@ -327,7 +328,8 @@ Status StoreImpl::start(bool filling) {
     CFSGATE_TRY(open_journal());
     if (start_kind_ == StartKind::Clean || start_kind_ == StartKind::Resumed) {
         if (const Status trusted = trust_tree(); !trusted) {
-            log_->error("{}; rebuilding the tree from snapshot and journal", trusted.error().detail);
+            log_->error("{}; rebuilding the tree from snapshot and journal",
+                        trusted.error().detail);
             start_kind_ = StartKind::Rebuilt;
         }
     }
@@ -380,8 +382,8 @@ public:
         Applied applied = store::apply(context, operation, stamp);
         changed_ = changed_ || applied.broken || applied.version != before;
         if (applied.ok && applied.version != before) {
-            last_ = store_.journal_->add(
-                encode_journal_record({applied.version, stamp, operation}));
+            last_ =
+                store_.journal_->add(encode_journal_record({applied.version, stamp, operation}));
         }
         return applied;
     }
@@ -453,9 +455,10 @@ void StoreImpl::fail_store(const std::string& why) {
     MutexLock lock(mutex_);
     if (failure_) return;
     failure_ = why;
-    log_->critical("the store refuses changes from now on: {}; restart the daemon when the cause "
-                   "is gone",
-                   why);
+    log_->critical(
+        "the store refuses changes from now on: {}; restart the daemon when the cause "
+        "is gone",
+        why);
 }
 
 JournalStatus StoreImpl::journal_status() const {

@@ -29,8 +29,8 @@ namespace cfsgate::store {
 
 /// Totals that the limits and statfs speak of.
 struct Usage {
-    std::uint64_t entries = 1;       ///< root counted
-    std::uint64_t content_bytes = 0; ///< sum of all file sizes
+    std::uint64_t entries = 1;        ///< root counted
+    std::uint64_t content_bytes = 0;  ///< sum of all file sizes
 };
 
 /// A consistent view of the tree (MVCC): no lock, and no copy of the tree. Short-lived: an open one
@@ -88,19 +88,19 @@ struct StoreOptions {
 
 /// What the start found, for the log and for `status`.
 enum class StartKind : std::uint8_t {
-    Fresh,     ///< no store was there
-    Clean,     ///< stopped cleanly
-    Resumed,   ///< the process had ended without a stop; the last records were replayed
-    Rebuilt,   ///< the machine had ended without a stop: snapshot and journal
+    Fresh,    ///< no store was there
+    Clean,    ///< stopped cleanly
+    Resumed,  ///< the process had ended without a stop; the last records were replayed
+    Rebuilt,  ///< the machine had ended without a stop: snapshot and journal
 };
 std::string_view to_string(StartKind kind);
 
 /// How a journal record can be named; ordered.
 struct JournalStatus {
-    Sequence appended;          ///< last record written
-    Sequence synced;            ///< last record known to be on stable storage
+    Sequence appended;  ///< last record written
+    Sequence synced;    ///< last record known to be on stable storage
     std::uint64_t segments = 0;
-    std::uint64_t bytes = 0;    ///< of records since the oldest kept segment
+    std::uint64_t bytes = 0;  ///< of records since the oldest kept segment
 };
 
 class Store {

@@ -240,19 +240,18 @@ Status TreeReader::children(InodeNumber directory, InodeNumber after,
     const std::string prefix = inode_key(directory);
     Status status;
     const std::string from = child_key(directory, InodeNumber(after.value() + 1));
-    CFSGATE_TRY(txn_->scan(
-        Table::Child, from, [&](std::string_view key, std::string_view value) {
-            if (key.substr(0, 8) != prefix) return false;
-            if (key.size() != 16 || value.size() < 2) {
-                status = corrupt_inode(directory, "its list of children is damaged");
-                return false;
-            }
-            Child child;
-            child.inode = InodeNumber(read_big_endian(key.substr(8)));
-            child.type = static_cast<EntryType>(value[0]);
-            child.name = value.substr(1);
-            return sink(child);
-        }));
+    CFSGATE_TRY(txn_->scan(Table::Child, from, [&](std::string_view key, std::string_view value) {
+        if (key.substr(0, 8) != prefix) return false;
+        if (key.size() != 16 || value.size() < 2) {
+            status = corrupt_inode(directory, "its list of children is damaged");
+            return false;
+        }
+        Child child;
+        child.inode = InodeNumber(read_big_endian(key.substr(8)));
+        child.type = static_cast<EntryType>(value[0]);
+        child.name = value.substr(1);
+        return sink(child);
+    }));
     return status;
 }
 
@@ -269,20 +268,19 @@ Status TreeReader::for_each(
     const std::function<Status(const Inode&, std::string_view content)>& sink) const {
     CFSGATE_TRY(sink(root(), {}));
     Status status;
-    CFSGATE_TRY(txn_->scan(
-        Table::Inode, {}, [&](std::string_view key, std::string_view record) {
-            status = [&]() -> Status {
-                if (key.size() != 8) return fail(Errno::Corrupt, "an inode's key is damaged");
-                const InodeNumber number(read_big_endian(key));
-                std::string_view content;
-                bool is_inline = false;
-                const Inode inode =
-                    CFSGATE_TRY(decode_inode_record(number, record, &content, &is_inline));
-                if (!is_inline) content = CFSGATE_TRY(stored_content(inode));
-                return sink(inode, content);
-            }();
-            return status.has_value();
-        }));
+    CFSGATE_TRY(txn_->scan(Table::Inode, {}, [&](std::string_view key, std::string_view record) {
+        status = [&]() -> Status {
+            if (key.size() != 8) return fail(Errno::Corrupt, "an inode's key is damaged");
+            const InodeNumber number(read_big_endian(key));
+            std::string_view content;
+            bool is_inline = false;
+            const Inode inode =
+                CFSGATE_TRY(decode_inode_record(number, record, &content, &is_inline));
+            if (!is_inline) content = CFSGATE_TRY(stored_content(inode));
+            return sink(inode, content);
+        }();
+        return status.has_value();
+    }));
     return status;
 }
 

@@ -42,7 +42,8 @@ void HeldTruncations::count_hold(FileId id) {
 void HeldTruncations::opened(const HandlePtr& handle) {
     MutexLock lock(mutex_);
     if (last_opened_.size() >= kOpenersMax) {
-        std::erase_if(last_opened_, [](const auto& entry) { return entry.second.handle.expired(); });
+        std::erase_if(last_opened_,
+                      [](const auto& entry) { return entry.second.handle.expired(); });
     }
     last_opened_[handle->opener.pid] = {std::chrono::steady_clock::now(), handle};
 }
@@ -83,7 +84,8 @@ bool HeldTruncations::take(const HandlePtr& handle) {
     MutexLock lock(mutex_);
     // Whatever comes on the handle, the open is over: a later truncate(2) is one of its own.
     const auto found = last_opened_.find(handle->opener.pid);
-    if (found != last_opened_.end() && found->second.handle.lock() == handle) last_opened_.erase(found);
+    if (found != last_opened_.end() && found->second.handle.lock() == handle)
+        last_opened_.erase(found);
     if (handle->hold == Handle::Hold::None) return false;
     holders_.erase(handle->opener.pid);
     if (handle->hold == Handle::Hold::Held) count_hold(handle->file->id());

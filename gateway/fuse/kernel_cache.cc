@@ -2,10 +2,11 @@
 #include "gateway/fuse/kernel_cache.h"
 
 #define FUSE_USE_VERSION 312
-#include <fuse3/fuse_lowlevel.h>
 #include <pthread.h>
 
 #include <algorithm>
+
+#include <fuse3/fuse_lowlevel.h>
 
 namespace cfsgate::gateway::fuse {
 namespace {
@@ -88,8 +89,7 @@ CacheDecision KernelCache::open_for_reading(const OpenFile& file) {
     const auto found = at.nodes.find(file.id());
     if (found == at.nodes.end()) return decision;
     Node& node = found->second;
-    const bool quiet =
-        node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
+    const bool quiet = node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
     if (file.opened_size() > kPageBytes && !quiet) return decision;
     decision.direct_io = false;
     decision.keep_cache = node.cached == file.opened_version();

@@ -86,9 +86,8 @@ void reply_entry(Adapter& adapter, fuse_req_t request, const Attributes& attribu
 
 /// Completions of changes: the first to claim the reply answers.
 FileSystem::Done<void> answer_status(const ReplyPtr& reply) {
-    return [reply](Status status) {
-        status ? reply->success() : reply->error(status.error().code);
-    };
+    return
+        [reply](Status status) { status ? reply->success() : reply->error(status.error().code); };
 }
 
 FileSystem::Done<Attributes> answer_attributes(const ReplyPtr& reply) {
@@ -157,7 +156,8 @@ void do_forget(fuse_req_t request, fuse_ino_t ino, std::uint64_t count) {
 
 void do_forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* forgets) {
     KernelCache& cache = adapter_of(request).cache;
-    for (std::size_t i = 0; i < count; ++i) cache.forgotten(FileId(forgets[i].ino), forgets[i].nlookup);
+    for (std::size_t i = 0; i < count; ++i)
+        cache.forgotten(FileId(forgets[i].ino), forgets[i].nlookup);
     fuse_reply_none(request);
 }
 
@@ -345,7 +345,7 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
         publish_taken(adapter, own);
     }
     auto answer = [&adapter, request, id, caller = caller_of(request), open_info = *info,
-                         second_try]() mutable {
+                   second_try]() mutable {
         OpenMode mode = to_mode(open_info.flags);
         mode.even_removed = second_try;
         auto file = adapter.files.open(caller, id, mode);
@@ -393,25 +393,24 @@ void do_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
     }
     const Caller caller = caller_of(request);
     const auto reply = adapter.interrupts.watch(request);
-    adapter.files.create(caller, FileId(parent), name, true, {},
-                         [&adapter, reply](Result<FileSystem::Created> created) {
-                             if (!created) return reply->error(created.error().code);
-                             const auto file = created->file;
-                             adapter.files.fsync(
-                                 *file, [&adapter, reply, file,
-                                         attributes = created->attributes](Status status) {
-                                     if (!status) return reply->error(status.error().code);
-                                     if (reply->claim()) {
-                                         reply_entry(adapter, reply->request(), attributes);
-                                     }
-                                 });
-                         });
+    adapter.files.create(
+        caller, FileId(parent), name, true, {},
+        [&adapter, reply](Result<FileSystem::Created> created) {
+            if (!created) return reply->error(created.error().code);
+            const auto file = created->file;
+            adapter.files.fsync(
+                *file, [&adapter, reply, file, attributes = created->attributes](Status status) {
+                    if (!status) return reply->error(status.error().code);
+                    if (reply->claim()) {
+                        reply_entry(adapter, reply->request(), attributes);
+                    }
+                });
+        });
 }
 
 void read_now(Adapter& adapter, fuse_req_t request, const HandlePtr& handle, std::size_t size,
               off_t offset) {
-    const auto bytes =
-        adapter.files.read(*handle->file, static_cast<std::uint64_t>(offset), size);
+    const auto bytes = adapter.files.read(*handle->file, static_cast<std::uint64_t>(offset), size);
     if (!bytes) return reply_error(request, bytes.error());
     fuse_reply_buf(request, bytes->data(), bytes->size());
 }
@@ -430,8 +429,7 @@ void publish_held(Adapter& adapter, const HandlePtr& handle, std::function<void(
                         });
 }
 
-void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset,
-             fuse_file_info* info) {
+void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const HandlePtr handle = handle_of(info);
     if (!handle->file->mode().write) return read_now(adapter, request, handle, size, offset);
@@ -470,15 +468,15 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t siz
         at = 0;
     }
     data.append(bytes, size);
-    adapter.files.write(
-        *handle->file, at, std::move(data), mode,
-        [&adapter, reply, held, size, handle](Result<std::uint32_t> written) {
-            if (held && !written) return publish_alone(adapter, handle, reply, written.error());
-            if (held) adapter.held.published(handle->file->id());
-            if (!written) return reply->error(written.error().code);
-            const std::size_t count = std::min<std::size_t>(*written, size);
-            if (reply->claim()) fuse_reply_write(reply->request(), count);
-        });
+    adapter.files.write(*handle->file, at, std::move(data), mode,
+                        [&adapter, reply, held, size, handle](Result<std::uint32_t> written) {
+                            if (held && !written)
+                                return publish_alone(adapter, handle, reply, written.error());
+                            if (held) adapter.held.published(handle->file->id());
+                            if (!written) return reply->error(written.error().code);
+                            const std::size_t count = std::min<std::size_t>(*written, size);
+                            if (reply->claim()) fuse_reply_write(reply->request(), count);
+                        });
 }
 
 void make_durable(Adapter& adapter, const HandlePtr& handle, const ReplyPtr& reply) {
@@ -566,10 +564,10 @@ private:
 void list(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
     Adapter& adapter = begin(request);
     ListingBuffer buffer(adapter, request, size, plus);
-    const auto status = adapter.files.readdir(
-        caller_of(request), FileId(ino), static_cast<std::uint64_t>(offset),
-        plus ? Listing::WithAttributes : Listing::NamesOnly,
-        [&](const DirectoryEntry& entry) { return buffer.add(entry); });
+    const auto status =
+        adapter.files.readdir(caller_of(request), FileId(ino), static_cast<std::uint64_t>(offset),
+                              plus ? Listing::WithAttributes : Listing::NamesOnly,
+                              [&](const DirectoryEntry& entry) { return buffer.add(entry); });
     if (!status) return reply_error(request, status.error());
     buffer.send();
 }
@@ -590,9 +588,7 @@ void do_readdirplus(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t 
     list(request, ino, size, offset, true);
 }
 
-void do_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
-    fuse_reply_err(request, 0);
-}
+void do_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, 0); }
 
 void do_fsyncdir(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
     Adapter& adapter = begin(request);

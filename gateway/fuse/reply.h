@@ -3,14 +3,14 @@
 #pragma once
 
 #define FUSE_USE_VERSION 312
-#include <fuse3/fuse_lowlevel.h>
-
 #include <atomic>
 #include <chrono>
 #include <deque>
 #include <memory>
 #include <thread>
 #include <unordered_map>
+
+#include <fuse3/fuse_lowlevel.h>
 
 #include "gateway/file_system.h"
 #include "store/base/mutex.h"

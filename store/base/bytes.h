@@ -23,7 +23,8 @@ public:
         const std::string_view raw = take_bytes(sizeof(T));
         T value = 0;
         for (std::size_t i = raw.size(); i-- > 0;) {
-            value = static_cast<T>((std::uint64_t{value} << 8) | static_cast<unsigned char>(raw[i]));
+            value =
+                static_cast<T>((std::uint64_t{value} << 8) | static_cast<unsigned char>(raw[i]));
         }
         return value;
     }

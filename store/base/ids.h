@@ -23,7 +23,7 @@ private:
 
 using NodeId = Id<struct NodeIdTag, std::uint32_t>;  ///< corosync node id; 0 in local mode
 using InodeNumber = Id<struct InodeNumberTag, std::uint64_t>;  ///< 0 is the root directory
-using Version = Id<struct VersionTag, std::uint64_t>;  ///< counts the applied changes of the tree
+using Version = Id<struct VersionTag, std::uint64_t>;    ///< counts the applied changes of the tree
 using Sequence = Id<struct SequenceTag, std::uint64_t>;  ///< journal record number, from 1
 
 inline constexpr InodeNumber kRootInode{0};

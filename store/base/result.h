@@ -44,13 +44,13 @@ inline void take(Result<void>&) {}
 /// in the variable's name keeps one TRY inside another from shadowing it.
 #define CFSGATE_TRY(expression) CFSGATE_TRY_COUNTED(expression, __COUNTER__)
 #define CFSGATE_TRY_COUNTED(expression, count) CFSGATE_TRY_NAMED(expression, count)
-#define CFSGATE_TRY_NAMED(expression, count)                                   \
-    __extension__({                                                            \
-        auto cfsgate_try_##count = (expression);                               \
-        if (!cfsgate_try_##count) {                                            \
-            return tl::unexpected(std::move(cfsgate_try_##count).error());     \
-        }                                                                      \
-        ::cfsgate::detail::take(cfsgate_try_##count);                          \
+#define CFSGATE_TRY_NAMED(expression, count)                               \
+    __extension__({                                                        \
+        auto cfsgate_try_##count = (expression);                           \
+        if (!cfsgate_try_##count) {                                        \
+            return tl::unexpected(std::move(cfsgate_try_##count).error()); \
+        }                                                                  \
+        ::cfsgate::detail::take(cfsgate_try_##count);                      \
     })
 
 }  // namespace cfsgate

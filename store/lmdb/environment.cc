@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/lmdb/environment.h"
 
-#include <lmdb.h>
-
 #include <cerrno>
+
+#include <lmdb.h>
 
 namespace cfsgate::store::lmdb {
 namespace {
@@ -24,9 +24,7 @@ tl::unexpected<Error> fail_lmdb(int code, const std::string& what) {
     }
 }
 
-MDB_val to_val(std::string_view bytes) {
-    return {bytes.size(), const_cast<char*>(bytes.data())};
-}
+MDB_val to_val(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
 
 std::string_view to_view(const MDB_val& value) {
     return {static_cast<const char*>(value.mv_data), value.mv_size};
@@ -60,8 +58,8 @@ Result<std::unique_ptr<Environment>> Environment::open(const EnvironmentOptions&
     CFSGATE_TRY(step(mdb_env_set_maxdbs(env, kTables)));
     CFSGATE_TRY(step(mdb_env_set_maxreaders(env, kReadersMax)));
     CFSGATE_TRY(step(mdb_env_set_mapsize(env, options.map_bytes)));
-    const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC |
-                           (options.read_only ? unsigned{MDB_RDONLY} : 0U);
+    const unsigned flags =
+        MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC | (options.read_only ? unsigned{MDB_RDONLY} : 0U);
     CFSGATE_TRY(step(mdb_env_open(env, options.file.c_str(), flags, 0600)));
 
     MDB_txn* txn = nullptr;
@@ -161,7 +159,8 @@ Status Transaction::erase(Table table, std::string_view key) {
     MDB_val raw_key = to_val(key);
     const int code =
         mdb_del(txn_, environment_.tables_[static_cast<std::size_t>(table)], &raw_key, nullptr);
-    if (code == MDB_NOTFOUND) return fail(Errno::Corrupt, environment_.file_ + ": a key is missing");
+    if (code == MDB_NOTFOUND)
+        return fail(Errno::Corrupt, environment_.file_ + ": a key is missing");
     if (code != 0) return fail_lmdb(code, environment_.file_ + ": delete");
     return {};
 }
@@ -170,8 +169,7 @@ Status Transaction::scan(
     Table table, std::string_view from,
     const std::function<bool(std::string_view key, std::string_view value)>& sink) const {
     Cursor cursor;
-    if (const int code =
-            cursor.open(txn_, environment_.tables_[static_cast<std::size_t>(table)])) {
+    if (const int code = cursor.open(txn_, environment_.tables_[static_cast<std::size_t>(table)])) {
         return fail_lmdb(code, environment_.file_ + ": cursor");
     }
     MDB_val key = to_val(from);
@@ -186,8 +184,7 @@ Status Transaction::scan(
 
 Result<std::uint64_t> Transaction::count(Table table) const {
     MDB_stat stat{};
-    const int code =
-        mdb_stat(txn_, environment_.tables_[static_cast<std::size_t>(table)], &stat);
+    const int code = mdb_stat(txn_, environment_.tables_[static_cast<std::size_t>(table)], &stat);
     if (code != 0) return fail_lmdb(code, environment_.file_ + ": stat");
     return std::uint64_t{stat.ms_entries};
 }

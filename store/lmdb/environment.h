@@ -75,8 +75,9 @@ public:
     /// The key must exist: Corrupt if not.
     Status erase(Table table, std::string_view key);
     /// Pairs with a key ≥ `from`, ascending, until `sink` returns false.
-    Status scan(Table table, std::string_view from,
-                const std::function<bool(std::string_view key, std::string_view value)>& sink) const;
+    Status scan(
+        Table table, std::string_view from,
+        const std::function<bool(std::string_view key, std::string_view value)>& sink) const;
     Result<std::uint64_t> count(Table table) const;
     /// Errors: NoSpace, InputOutput; nothing was changed then.
     Status commit();

@@ -16,10 +16,10 @@ enum class EntryType : std::uint8_t { Directory = 4, File = 8 };
 struct Inode {
     InodeNumber number;
     InodeNumber parent;
-    Version version;              ///< tree version at the entry's last change
-    NodeId writer;                ///< who sent the last change
-    std::uint32_t mtime = 0;      ///< seconds since 1970
-    std::uint32_t size = 0;       ///< bytes of content; 0 for directories
+    Version version;          ///< tree version at the entry's last change
+    NodeId writer;            ///< who sent the last change
+    std::uint32_t mtime = 0;  ///< seconds since 1970
+    std::uint32_t size = 0;   ///< bytes of content; 0 for directories
     EntryType type = EntryType::File;
     /// A size without stored bytes: what a peer's truncation of an empty file leaves. Reads give
     /// zeros, digests leave the bytes out. Never made here.
