@@ -53,10 +53,16 @@ TEST(MountTable, LeavesOutLinesThatDoNotFollowTheForm) {
     }
 }
 
+MountEntry entry_of_type(const char* type) {
+    MountEntry entry;
+    entry.type = type;
+    return entry;
+}
+
 TEST(MountTable, TheControlFileSystemAndBlockDevicesAreNoFuseMounts) {
-    EXPECT_FALSE(MountEntry{.type = "fusectl"}.is_fuse());
-    EXPECT_FALSE(MountEntry{.type = "fuseblk"}.is_fuse());
-    EXPECT_TRUE(MountEntry{.type = "fuse.sshfs"}.is_fuse());
+    EXPECT_FALSE(entry_of_type("fusectl").is_fuse());
+    EXPECT_FALSE(entry_of_type("fuseblk").is_fuse());
+    EXPECT_TRUE(entry_of_type("fuse.sshfs").is_fuse());
 }
 
 TEST(MountTable, FindsTheUppermostOfStackedMounts) {

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# Debian packages that the scripts need, and how they are installed. Sourced.
+
+packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libexpected-dev libfuse3-dev
+    liblmdb-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev ninja-build
+    nlohmann-json3-dev pkg-config"
+packages_to_run="fuse3 mount"
+# The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
+packages_to_test="ansible-core clang-format git libgmock-dev libgtest-dev nano procps python3
+    python3-pytest rsync sqlite3 vim"
+
+# Prints those of the packages that are not installed.
+missing_packages() {
+    for package; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+            installed) ;;
+            *) echo "$package" ;;
+        esac
+    done
+}
+
+# Quiet unless it fails. Needs root only if something is missing.
+install_packages() {
+    missing=$(missing_packages "$@" | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: $missing" >&2
+        echo "installing them needs root; run this as root, or install them first" >&2
+        return 1
+    fi
+    echo "installing: $missing"
+    log=$(mktemp)
+    if ! {
+        # An update that fails for one source may still have brought what is needed.
+        apt-get update || true
+        # shellcheck disable=SC2086 # a list of words
+        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+    } >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        rm -f "$log"
+        echo "the packages could not be installed" >&2
+        return 1
+    fi
+    rm -f "$log"
+}
