@@ -37,6 +37,7 @@ void OpenFiles::remove(InodeNumber inode) {
     if (--found->second.opens > 0) return;
     // Removed but not published yet: it can still be opened, and settle() decides.
     if (std::find(unsettled_.begin(), unsettled_.end(), inode) != unsettled_.end()) return;
+    if (found->second.recent) return;
     drop_pin(found->second);
     records_.erase(found);
 }
@@ -59,6 +60,7 @@ void OpenFiles::settle() {
         if (found == records_.end() || !found->second.pinned) continue;
         recent_.push_back({inode, found->second.pinned->content.size()});
         recent_bytes_ += recent_.back().bytes;
+        found->second.recent = true;
     }
     unsettled_.clear();
     while (recent_.size() > kRecentMax || recent_bytes_ > kRecentBytesMax) {
@@ -66,7 +68,9 @@ void OpenFiles::settle() {
         recent_.pop_front();
         recent_bytes_ -= oldest.bytes;
         const auto found = records_.find(oldest.inode);
-        if (found == records_.end() || found->second.opens > 0) continue;
+        if (found == records_.end()) continue;
+        found->second.recent = false;
+        if (found->second.opens > 0) continue;
         drop_pin(found->second);
         records_.erase(found);
     }

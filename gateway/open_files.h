@@ -53,6 +53,7 @@ private:
     struct Record {
         std::uint32_t opens = 0;
         std::optional<Pinned> pinned;
+        bool recent = false;  ///< in recent_: stays even if nobody has it open
     };
     void drop_pin(Record& record) CFSGATE_REQUIRES(mutex_);
 

@@ -31,6 +31,8 @@ namespace cfsgate::store {
 struct Usage {
     std::uint64_t entries = 1;        ///< root counted
     std::uint64_t content_bytes = 0;  ///< sum of all file sizes
+
+    friend bool operator==(const Usage&, const Usage&) = default;
 };
 
 /// A consistent view of the tree (MVCC): no lock, and no copy of the tree. Short-lived: an open one

@@ -112,22 +112,19 @@ Status Daemon::start_signals() {
 
 Status Daemon::find_identity() {
     node_name_ = CFSGATE_TRY(find_node_name(options_.node_name));
-    CFSGATE_TRY(check_address());
+    note_address();
     www_data_ = CFSGATE_TRY(find_group(kGroup));
     return {};
 }
 
-/// Only a node with peers needs an address that they can reach.
-Status Daemon::check_address() const {
+/// Only a node with peers needs an address that they can reach, and those are refused later on.
+void Daemon::note_address() const {
     const auto address = find_node_address(node_name_);
     if (address) {
         log_->info("node {} has the address {}", node_name_, *address);
-        return {};
+    } else {
+        log_->warn("{}", address.error().detail);
     }
-    const bool has_peers = !options_.local && ::access(options_.corosync_conf.c_str(), R_OK) == 0;
-    if (has_peers) return tl::unexpected(address.error());
-    log_->warn("{}", address.error().detail);
-    return {};
 }
 
 Status Daemon::make_directories() const {
@@ -157,6 +154,7 @@ Status Daemon::lock_state() {
 Status Daemon::open_store() {
     doing_ = "opening the store";
     const Logger log = logging_.part("store");
+    CFSGATE_TRY(refuse_new_cluster_node());
     CFSGATE_TRY(choose_database(store_options(options_), options_.use, log));
     store_ = CFSGATE_TRY(store::Store::open(store_options(options_), log));
     CFSGATE_TRY(refuse_cluster());
@@ -174,6 +172,19 @@ Status Daemon::open_store() {
     files_ = std::make_unique<FileSystem>(*store_, *sequencer_, std::move(options),
                                           logging_.part("files"));
     return {};
+}
+
+/// A first start beside corosync's configuration would be that of a cluster's member.
+Status Daemon::refuse_new_cluster_node() const {
+    const bool first_start = !store::Store::exists(options_.state_directory) &&
+                             ::access((options_.state_directory + "/config.db").c_str(), F_OK) != 0;
+    if (options_.local || !first_start || ::access(options_.corosync_conf.c_str(), R_OK) != 0) {
+        return {};
+    }
+    return fail(Errno::NotSupported,
+                options_.corosync_conf +
+                    " exists, so this node belongs to a cluster, and clustering is not available "
+                    "yet: start with --local");
 }
 
 Status Daemon::refuse_cluster() const {

@@ -39,11 +39,12 @@ private:
     Status start();
     Status start_signals();
     Status find_identity();
-    Status check_address() const;
+    void note_address() const;
     Status make_directories() const;
     Status lock_state();
     Status open_store();
     Status refuse_cluster() const;
+    Status refuse_new_cluster_node() const;
     Status mount() CFSGATE_EXCLUDES(stoppable_mutex_);
     Status start_control();
     void start_watchdog();

@@ -14,6 +14,19 @@ public:
     std::vector<gid_t> groups_of(const Caller& caller) const override;
 };
 
+/// Owns what the kernel's descriptors refer to, until RELEASE; a mount that is cut sends none.
+class Handles {
+public:
+    /// The key is the address of the owned HandlePtr, valid until remove().
+    std::uintptr_t add(HandlePtr handle) CFSGATE_EXCLUDES(mutex_);
+    void remove(std::uintptr_t key) CFSGATE_EXCLUDES(mutex_);
+
+private:
+    Mutex mutex_;
+    std::unordered_map<std::uintptr_t, std::unique_ptr<HandlePtr>> handles_
+        CFSGATE_GUARDED_BY(mutex_);
+};
+
 /// Threads: any.
 class Adapter {
 public:
@@ -22,6 +35,7 @@ public:
     FileSystem& files;
     Logger log;
     ProcGroups groups;
+    Handles handles;
     Interrupts interrupts;
     KernelCache cache;
     HeldTruncations held;

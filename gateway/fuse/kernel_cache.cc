@@ -69,16 +69,29 @@ bool KernelCache::name_is_stale(FileId id) const {
 void KernelCache::refused_as_stale(pid_t thread) {
     MutexLock lock(mutex_);
     if (refused_.size() >= kRefusedMax) refused_.clear();
-    refused_[thread] = Clock::now();
+    refused_[thread] = {Clock::now(), {}};
+    threads_refused_ = refused_.size();
 }
 
-bool KernelCache::retries(pid_t thread) {
+void KernelCache::looked_up(pid_t thread, std::optional<FileId> found) {
+    if (threads_refused_.load(std::memory_order_acquire) == 0) return;
     MutexLock lock(mutex_);
-    const auto found = refused_.find(thread);
-    if (found == refused_.end()) return false;
-    const bool recent = Clock::now() - found->second < kRetryWithin;
-    refused_.erase(found);
-    return recent;
+    const auto refused = refused_.find(thread);
+    if (refused == refused_.end()) return;
+    refused->second.found = found;
+    if (!found) refused_.erase(refused);
+    threads_refused_ = refused_.size();
+}
+
+bool KernelCache::retries(pid_t thread, FileId id) {
+    if (threads_refused_.load(std::memory_order_acquire) == 0) return false;
+    MutexLock lock(mutex_);
+    const auto refused = refused_.find(thread);
+    if (refused == refused_.end()) return false;
+    const Refused last = refused->second;
+    refused_.erase(refused);
+    threads_refused_ = refused_.size();
+    return last.found == id && Clock::now() - last.at < kRetryWithin;
 }
 
 CacheDecision KernelCache::open_for_reading(const OpenFile& file) {

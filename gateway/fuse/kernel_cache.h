@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -44,9 +45,12 @@ public:
     bool name_is_stale(FileId id) const;
 
     /// An open was refused as stale: the kernel looks the name up again and opens once more, and
-    /// only once; `retries` tells that second open, which must not lose another race.
+    /// only once; `retries` tells that second open, of the inode that this look-up found. It must
+    /// not lose another race.
     void refused_as_stale(pid_t thread);
-    bool retries(pid_t thread);
+    /// What a look-up of the thread found; nothing where it failed.
+    void looked_up(pid_t thread, std::optional<FileId> found);
+    bool retries(pid_t thread, FileId id);
 
     /// A reader opens this version of a file.
     CacheDecision open_for_reading(const OpenFile& file);
@@ -86,7 +90,12 @@ private:
     CondVar wanted_;
     std::deque<FileId> queue_ CFSGATE_GUARDED_BY(mutex_);
     std::unordered_set<FileId> queued_ CFSGATE_GUARDED_BY(mutex_);
-    std::unordered_map<pid_t, Clock::time_point> refused_ CFSGATE_GUARDED_BY(mutex_);
+    struct Refused {
+        Clock::time_point at;
+        std::optional<FileId> found;
+    };
+    std::unordered_map<pid_t, Refused> refused_ CFSGATE_GUARDED_BY(mutex_);
+    std::atomic<std::size_t> threads_refused_{0};  ///< size of refused_: mostly 0, read unlocked
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
     std::atomic<std::uint64_t> sent_{0};
     std::thread thread_;

@@ -137,6 +137,8 @@ bool still_open_in_process(pid_t pid, FileId id) {
 void do_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     Adapter& adapter = begin(request);
     const auto found = adapter.files.lookup(caller_of(request), FileId(parent), name);
+    adapter.cache.looked_up(caller_of(request).pid,
+                            found ? std::optional(found->id) : std::nullopt);
     if (!found) return reply_error(request, found.error());
     if (!adapter.held.pending(found->id)) return reply_entry(adapter, request, *found);
     // What waited sees what the wait was for.
@@ -298,7 +300,7 @@ void do_statfs(fuse_req_t request, fuse_ino_t) {
 
 // --- Open files ---
 
-/// Fills in what the kernel is to do with the new descriptor. Its memory ends with RELEASE.
+/// Fills in what the kernel is to do with the new descriptor.
 void arm(Adapter& adapter, fuse_file_info& info, const HandlePtr& handle) {
     const OpenFile& file = *handle->file;
     if (file.mode().write) {
@@ -311,14 +313,13 @@ void arm(Adapter& adapter, fuse_file_info& info, const HandlePtr& handle) {
         info.keep_cache = decision.keep_cache ? 1 : 0;
         info.noflush = 1;
     }
-    info.fh = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(new HandlePtr(handle)));
+    info.fh = static_cast<std::uint64_t>(adapter.handles.add(handle));
 }
 
 void disarm(Adapter& adapter, const fuse_file_info& info) {
-    HandlePtr* handle = &handle_of(&info);
-    const OpenFile& file = *(*handle)->file;
+    const OpenFile& file = *handle_of(&info)->file;
     if (file.mode().write) adapter.cache.writer_released(file.id());
-    delete handle;
+    adapter.handles.remove(static_cast<std::uintptr_t>(info.fh));
 }
 
 void publish_taken(Adapter& adapter, const HandlePtr& handle) {
@@ -338,7 +339,7 @@ void refuse_as_stale(Adapter& adapter, fuse_req_t request) {
 void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const FileId id(ino);
-    const bool second_try = adapter.cache.retries(caller_of(request).pid);
+    const bool second_try = adapter.cache.retries(caller_of(request).pid, id);
     if (!second_try && adapter.cache.name_is_stale(id)) return refuse_as_stale(adapter, request);
     // The thread that truncated looks at the result: it was no open(O_TRUNC) then, but truncate(2).
     if (const HandlePtr own = adapter.held.take_own(caller_of(request), id)) {
@@ -633,6 +634,23 @@ fuse_lowlevel_ops make_operations() {
 }
 
 }  // namespace
+
+std::uintptr_t Handles::add(HandlePtr handle) {
+    auto owned = std::make_unique<HandlePtr>(std::move(handle));
+    const auto key = reinterpret_cast<std::uintptr_t>(owned.get());
+    MutexLock lock(mutex_);
+    handles_.emplace(key, std::move(owned));
+    return key;
+}
+
+void Handles::remove(std::uintptr_t key) {
+    std::unique_ptr<HandlePtr> ended;
+    MutexLock lock(mutex_);
+    const auto found = handles_.find(key);
+    if (found == handles_.end()) return;
+    ended = std::move(found->second);
+    handles_.erase(found);
+}
 
 std::vector<gid_t> ProcGroups::groups_of(const Caller& caller) const {
     std::vector<gid_t> groups;
