@@ -36,7 +36,8 @@ protected:
 };
 
 TEST_F(AccessTest, PrivatePathsOfTheVector) {
-    for (const auto& row : test::load_vectors("path-rules.json")["paths"]) {
+    const auto vector = test::load_vectors("path-rules.json");
+    for (const auto& row : vector["paths"]) {
         const auto path = row["path"].get<std::string>();
         if (path.empty() || path == "/") continue;
         const bool is_private = row["private"].get<bool>();

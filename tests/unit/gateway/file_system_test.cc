@@ -523,9 +523,7 @@ TEST_F(FileSystemTest, ARemovedFileLivesInItsHandles) {
     EXPECT_EQ(files->counters().pinned_bytes, 2U);
     const FileId id = file.id();
     created.file.reset();
-    EXPECT_EQ(code_of(files->getattr(id)), Errno::StaleHandle);
     EXPECT_EQ(code_of(files->open(root, id, {true, false})), Errno::StaleHandle);
-    EXPECT_EQ(files->counters().pinned_files, 0U);
     EXPECT_EQ(files->counters().open_files, 0U);
 }
 
@@ -562,7 +560,20 @@ TEST_F(FileSystemTest, OpenFilesWhileRemovingInThreads) {
     stop = true;
     reader.join();
     EXPECT_EQ(files->counters().open_files, 0U);
-    EXPECT_EQ(files->counters().pinned_bytes, 0U);
+    EXPECT_LE(files->counters().pinned_files, 64U) << "only the latest stay";
+}
+
+TEST_F(FileSystemTest, AFileRemovedAMomentAgoOpensForOneWhoJustLookedItUp) {
+    const FileId f = make_file(kRootId, "f", "content");
+    const FileId d = make_directory(kRootId, "d");
+    take(unlink(kRootId, "f"));
+    take(rmdir(kRootId, "d"));
+    OpenMode mode{true, false};
+    EXPECT_EQ(code_of(files->open(root, f, mode)), Errno::StaleHandle);
+    mode.even_removed = true;
+    EXPECT_EQ(code_of(files->open(other, f, mode)), Errno::NoAccess);
+    EXPECT_EQ(code_of(files->open(root, d, mode)), Errno::StaleHandle);
+    EXPECT_EQ(take(files->read(*take(files->open(root, f, mode)), 0, 100)), "content");
 }
 
 // --- Listing ---
@@ -647,7 +658,7 @@ TEST_F(FileSystemTest, AnExpiredLockIsReleasedByTime0) {
     EXPECT_EQ(code_of(set_mtime(l, 0)), Errno::NoAccess);
     directory.now += 1;
     EXPECT_EQ(code_of(set_mtime(l, 0)), kOk);
-    EXPECT_EQ(code_of(files->getattr(l)), Errno::StaleHandle);
+    EXPECT_EQ(code_of(files->lookup(root, lock, "l")), Errno::NotFound);
     // One that is refreshed counts anew; a full one cannot go.
     const FileId m = make_directory(lock, "m");
     directory.now += 100;
@@ -680,6 +691,8 @@ TEST_F(FileSystemTest, NobodyWaitsForEver) {
     // A late answer reaches nobody twice.
     for (const auto& late : fake.completions) late(fail(Errno::InputOutput));
     for (const auto& late : fake.syncs) late({});
+    // They hold handles, which must not outlive the file system.
+    fake.completions.clear();
 }
 
 TEST_F(FileSystemTest, FsyncWaitsForWhatWasWritten) {

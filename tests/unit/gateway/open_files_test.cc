@@ -33,29 +33,38 @@ TEST(OpenFilesTest, ARemovedFileLivesWhileItIsOpen) {
     EXPECT_EQ(take(files.read(kFile, 7, 100)), "");
     EXPECT_EQ(take(files.read(kFile, UINT64_MAX, 100)), "");
     EXPECT_EQ(files.attributes(kFile)->size, 7U);
+    EXPECT_EQ(files.totals().pinned_bytes, 7U);
+    // As many others are removed as stay of those that nobody has open.
+    for (std::uint64_t i = 0; i < 64; ++i) files.pin(InodeNumber(100 + i), pinned(""));
+    files.settle();
     files.remove(kFile);
     EXPECT_TRUE(files.attributes(kFile));
-    EXPECT_EQ(files.totals().pinned_bytes, 7U);
     files.remove(kFile);
     EXPECT_FALSE(files.attributes(kFile));
     EXPECT_FALSE(files.read(kFile, 0, 1));
     EXPECT_EQ(files.totals().open, 0U);
-    EXPECT_EQ(files.totals().pinned, 0U);
+    EXPECT_EQ(files.totals().pinned, 64U);
     EXPECT_EQ(files.totals().pinned_bytes, 0U);
 }
 
-TEST(OpenFilesTest, ARemovedFileThatNobodyHasGoesWhenPublished) {
+TEST(OpenFilesTest, OfRemovedFilesThatNobodyHasOnlyTheLatestStay) {
     OpenFiles files;
+    const InodeNumber held(1000);
+    files.add(held);
+    files.pin(held, pinned("held"));
     files.pin(kFile, pinned("content"));
+    files.settle();
     EXPECT_TRUE(files.attributes(kFile)) << "somebody may be opening it right now";
-    files.settle();
+    for (std::uint64_t i = 0; i < 500; ++i) {
+        files.pin(InodeNumber(2000 + i), pinned(std::string(i % 2 == 0 ? 10 : 100000, 'x')));
+        files.settle();
+        EXPECT_LE(files.totals().pinned, 65U);
+        EXPECT_LE(files.totals().pinned_bytes, (4U << 20) + 4);
+    }
     EXPECT_FALSE(files.attributes(kFile));
-    EXPECT_EQ(files.totals().pinned_bytes, 0U);
-    // One who came in between keeps it.
-    files.pin(kFile, pinned("content"));
-    files.add(kFile);
-    files.settle();
-    EXPECT_TRUE(files.attributes(kFile));
+    EXPECT_EQ(take(files.read(held, 0, 100)), "held") << "an open one is not among them";
+    files.remove(held);
+    EXPECT_FALSE(files.attributes(held));
 }
 
 TEST(OpenFilesTest, AHandleThatEndsBeforeTheRemovalIsPublishedTakesNothingAway) {
@@ -66,8 +75,15 @@ TEST(OpenFilesTest, AHandleThatEndsBeforeTheRemovalIsPublishedTakesNothingAway) 
     files.add(kFile);  // it is still there for everybody who looks it up
     files.settle();
     EXPECT_EQ(take(files.read(kFile, 0, 100)), "content");
+}
+
+TEST(OpenFilesTest, AnOpenThatFailedTakesNothingAway) {
+    OpenFiles files;
+    files.pin(kFile, pinned("content"));
+    files.settle();
+    files.add(kFile);
     files.remove(kFile);
-    EXPECT_EQ(files.totals().pinned_bytes, 0U);
+    EXPECT_TRUE(files.attributes(kFile)) << "the second try needs it";
 }
 
 TEST(OpenFilesTest, WritesStayInIt) {

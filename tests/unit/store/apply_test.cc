@@ -133,7 +133,8 @@ TEST_F(ApplyTest, VectorOfAHundredFiles) {
 
 TEST_F(ApplyTest, VectorOfWriteSemantics) {
     make({"f"});
-    for (const json& step : test::load_vectors("write-semantics.json")["steps"]) {
+    const json vector = test::load_vectors("write-semantics.json");
+    for (const json& step : vector["steps"]) {
         WriteFile write{"f", step["data"], step["offset"], step["truncate"] != 0};
         EXPECT_EQ(run(write), step["result"].get<int>()) << step.dump();
         EXPECT_EQ(test::to_hex(content_of(*store, "f")), step["content_hex"]) << step.dump();
@@ -394,7 +395,8 @@ TEST_F(ApplyTest, DeleteChecksInOrder) {
     EXPECT_EQ(run(Delete{"file/"}), 0);
     EXPECT_EQ(run(Delete{"full/x"}), 0);
     EXPECT_EQ(run(Delete{"full"}), 0);
-    EXPECT_EQ(take(store->read())->usage(), Usage());
+    EXPECT_EQ(take(store->read())->usage().entries, 1U);
+    EXPECT_EQ(take(store->read())->usage().content_bytes, 0U);
 }
 
 // --- Rename ---

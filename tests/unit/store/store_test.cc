@@ -644,7 +644,9 @@ TEST_F(StoreTest, SnapshotsAndSegmentsAreBounded) {
         for (int i = 0; i < 100; ++i) {
             ASSERT_EQ(result_of(*store, WriteFile{"f", std::string(1000, 'x'), 0, true}), 1000);
         }
+        // Two that differ: the older one of them decides what may go.
         take(store->write_snapshot());
+        ASSERT_EQ(result_of(*store, CreateFile{"g"}), 0);
         take(store->write_snapshot());
     }
     EXPECT_LE(directory.files("snapshot.").size(), 2U);
