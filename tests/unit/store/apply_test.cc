@@ -767,6 +767,20 @@ TEST(GuestDuplicateTest, WhatWasAppliedOnceIsNotRefusedByAReplay) {
     EXPECT_EQ(checksum_of(**store), checksum);
 }
 
+TEST_F(GuestTest, AReplayOverARestartRefusesNothing) {
+    make({"nodes/a/lxc/100.conf", "dir/"});
+    // The list keeps the number until the restart.
+    ASSERT_EQ(run(Rename{"dir", "nodes/a/lxc/100.conf"}), 0);
+    expect_refused(CreateFile{"nodes/b/qemu-server/100.conf"}, EEXIST);
+    reopen();
+    ASSERT_EQ(run(CreateFile{"nodes/b/qemu-server/100.conf"}), 0);
+    const std::string expected = checksum_of(*store);
+    store.reset();
+    directory.pretend_power_cut();
+    store = directory.open();
+    EXPECT_EQ(checksum_of(*store), expected);
+}
+
 // --- Names and paths ---
 
 TEST_F(ApplyTest, LongNamesAreKept) {

@@ -203,6 +203,22 @@ TEST_F(JournalTest, EveryDamagedByteOfARecordIsFound) {
     }
 }
 
+TEST_F(JournalTest, ARecordOfAnotherChainDoesNotFollow) {
+    const auto records_of = [&](const std::string& first) {
+        std::filesystem::remove(segment(1));
+        const auto journal = open();
+        append(*journal, first);
+        append(*journal, "second");
+        return test::read_file(segment(1));
+    };
+    const std::string stale = records_of("one");
+    std::string bytes = records_of("two");
+    const std::size_t second = 64 + 20 + 3;
+    bytes.replace(second, 26, stale.substr(second, 26));
+    test::write_file(segment(1), bytes);
+    EXPECT_EQ(take(Journal::scan_segment(directory.path(), 1, 77, nullptr)).records, 1U);
+}
+
 TEST_F(JournalTest, PruneKeepsWhatIsNeeded) {
     const auto journal = open();
     for (int i = 0; i < 10; ++i) append(*journal, std::string(3000, 'x'));
