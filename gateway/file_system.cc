@@ -38,7 +38,7 @@ FileSystem::FileSystem(store::Store& store, replication::Sequencer& sequencer,
       options_(std::move(options)),
       log_(std::move(log)),
       access_(std::make_unique<AccessRules>(options_.www_data, sequencer)),
-      open_files_(std::make_unique<OpenFiles>()),
+      open_files_(std::make_shared<OpenFiles>()),
       cluster_log_(std::make_unique<ClusterLog>(options_.node_name)),
       virtual_files_(std::make_unique<VirtualFiles>(store, *cluster_log_, options_)),
       deadlines_(std::make_unique<Deadlines>(options_.deadline)) {
@@ -290,7 +290,7 @@ Result<std::shared_ptr<OpenFile>> FileSystem::open(const Caller& caller, FileId 
     const InodeNumber number = to_inode(id);
     auto file = std::make_shared<OpenFile>();
     open_files_->add(number);
-    file->counted_in_ = open_files_.get();
+    file->counted_in_ = open_files_;
     file->id_ = id;
     file->mode_ = mode;
     const auto view = CFSGATE_TRY(this->view());

@@ -110,7 +110,7 @@ public:
 private:
     friend class FileSystem;
     FileId id_;
-    OpenFiles* counted_in_ = nullptr;
+    std::shared_ptr<OpenFiles> counted_in_;  ///< shared: a late answer may outlive the façade
     OpenMode mode_;
     Version opened_version_;
     std::uint64_t opened_size_ = 0;
@@ -166,7 +166,7 @@ public:
 
     /// Errors: NotFound, NotDirectory, NoAccess, NameTooLong. `name` may be "." but not "..".
     Result<Attributes> lookup(const Caller& caller, FileId parent, std::string_view name) const;
-    /// Errors: StaleHandle. A removed file answers while it is open.
+    /// Errors: StaleHandle. A removed entry answers while it is open, and for a moment after.
     Result<Attributes> getattr(FileId id) const;
     /// Errors: StaleHandle, Invalid for what is no link.
     Result<std::string> readlink(FileId id) const;
@@ -284,7 +284,7 @@ private:
     FileSystemOptions options_;
     Logger log_;
     std::unique_ptr<AccessRules> access_;
-    std::unique_ptr<OpenFiles> open_files_;
+    std::shared_ptr<OpenFiles> open_files_;
     std::unique_ptr<ClusterLog> cluster_log_;
     std::unique_ptr<VirtualFiles> virtual_files_;
     std::unique_ptr<Deadlines> deadlines_;
