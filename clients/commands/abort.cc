@@ -2,6 +2,7 @@
 // Ends a FUSE connection from outside, without touching the mount: whoever waits on it gets an
 // error, even where its daemon is stopped.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -23,7 +24,12 @@ Status mount_control_file_system(const MountTable& table) {
     const bool mounted = std::any_of(table.begin(), table.end(), [](const MountEntry& entry) {
         return entry.type == "fusectl" && entry.mount_point == kConnections;
     });
-    if (mounted || ::mount("fusectl", kConnections, "fusectl", 0, nullptr) == 0) return {};
+    // For this process alone, so that nothing is left mounted.
+    if (mounted || (::unshare(CLONE_NEWNS) == 0 &&
+                    ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                    ::mount("fusectl", kConnections, "fusectl", 0, nullptr) == 0)) {
+        return {};
+    }
     return fail_posix(errno, std::string(kConnections) + ": mount fusectl");
 }
 
