@@ -39,22 +39,18 @@ std::vector<gid_t> ProcGroups::groups_of(const Caller& caller) const {
 Adapter::Adapter(FileSystem& file_system, Logger logger)
     : files(file_system),
       log(std::move(logger)),
-      held([this](const HandlePtr& handle, HeldTruncations::Done done) {
-          // Its hold has been taken already.
-          const FileId id = handle->file->id();
-          WriteMode mode;
-          mode.truncate = true;
-          files.write(*handle->file, 0, {}, mode,
-                      [this, id, handle, done = std::move(done)](Result<std::uint32_t> written) {
-                          held.published(id);
-                          if (!written) {
-                              log->warn("a truncation could not be published: {}",
-                                        written.error().detail);
-                          }
-                          if (!done) return;
-                          if (!written) return done(tl::unexpected(written.error()));
-                          done({});
-                      });
-      }) {}
+      held([this](const HandlePtr& handle) { publish_truncation(handle, [](const Status&) {}); }) {}
+
+void Adapter::publish_truncation(const HandlePtr& handle, HeldTruncations::Done then) {
+    WriteMode mode;
+    mode.truncate = true;
+    files.write(*handle->file, 0, {}, mode,
+                [this, handle, then = std::move(then)](Result<std::uint32_t> written) {
+                    held.published(handle->file->id());
+                    if (written) return then({});
+                    log->warn("a truncation could not be published: {}", written.error().detail);
+                    then(tl::unexpected(std::move(written).error()));
+                });
+}
 
 }  // namespace cfsgate::gateway::fuse

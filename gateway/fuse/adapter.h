@@ -32,6 +32,9 @@ class Adapter {
 public:
     Adapter(FileSystem& file_system, Logger logger);
 
+    /// Performs a truncation whose hold has been taken, alone; then whoever waited for it goes on.
+    void publish_truncation(const HandlePtr& handle, HeldTruncations::Done then);
+
     FileSystem& files;
     Logger log;
     ProcGroups groups;

@@ -52,14 +52,6 @@ void disarm(Adapter& adapter, const fuse_file_info& info) {
     adapter.handles.remove(static_cast<std::uintptr_t>(info.fh));
 }
 
-void publish_taken(Adapter& adapter, const HandlePtr& handle) {
-    WriteMode mode;
-    mode.truncate = true;
-    adapter.files.write(*handle->file, 0, {}, mode, [&adapter, handle](Result<std::uint32_t>) {
-        adapter.held.published(handle->file->id());
-    });
-}
-
 /// Renamed or replaced meanwhile: the kernel looks the name up again and comes back.
 void refuse_as_stale(Adapter& adapter, fuse_req_t request) {
     adapter.cache.refused_as_stale(caller_of(request).pid);
@@ -73,7 +65,7 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     if (!second_try && adapter.cache.name_is_stale(id)) return refuse_as_stale(adapter, request);
     // The thread that truncated looks at the result: it was no open(O_TRUNC) then, but truncate(2).
     if (const HandlePtr own = adapter.held.take_own(caller_of(request), id)) {
-        publish_taken(adapter, own);
+        adapter.publish_truncation(own, [](const Status&) {});
     }
     auto answer = [&adapter, request, id, caller = caller_of(request), open_info = *info,
                    second_try]() mutable {
@@ -147,17 +139,9 @@ void read_now(Adapter& adapter, fuse_req_t request, const HandlePtr& handle, std
 }
 
 /// Publishes a truncation that is held back for this handle, then goes on.
-void publish_held(Adapter& adapter, const HandlePtr& handle, std::function<void(Status)> then) {
+void publish_held(Adapter& adapter, const HandlePtr& handle, HeldTruncations::Done then) {
     if (!adapter.held.take(handle)) return then({});
-    const FileId id = handle->file->id();
-    WriteMode mode;
-    mode.truncate = true;
-    adapter.files.write(*handle->file, 0, {}, mode,
-                        [&adapter, id, then = std::move(then)](Result<std::uint32_t> written) {
-                            adapter.held.published(id);
-                            if (!written) return then(tl::unexpected(written.error()));
-                            then({});
-                        });
+    adapter.publish_truncation(handle, std::move(then));
 }
 
 void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fuse_file_info* info) {
@@ -168,18 +152,6 @@ void do_read(fuse_req_t request, fuse_ino_t, std::size_t size, off_t offset, fus
         if (!status) return reply_error(request, status.error());
         read_now(adapter, request, handle, size, offset);
     });
-}
-
-/// The write that a truncation travelled with was refused; the truncation itself was not.
-void publish_alone(Adapter& adapter, const HandlePtr& handle, const ReplyPtr& reply,
-                   const Error& refusal) {
-    WriteMode mode;
-    mode.truncate = true;
-    adapter.files.write(*handle->file, 0, {}, mode,
-                        [&adapter, handle, reply, code = refusal.code](Result<std::uint32_t>) {
-                            adapter.held.published(handle->file->id());
-                            reply->error(code);
-                        });
 }
 
 void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t size, off_t offset,
@@ -201,8 +173,13 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t siz
     data.append(bytes, size);
     adapter.files.write(*handle->file, at, std::move(data), mode,
                         [&adapter, reply, held, size, handle](Result<std::uint32_t> written) {
-                            if (held && !written)
-                                return publish_alone(adapter, handle, reply, written.error());
+                            // The truncation that travels with a refused write is not refused; with
+                            // one that may still happen it goes along.
+                            if (held && !written && written.error().code != Errno::TimedOut) {
+                                const auto refuse = [reply, code = written.error().code](
+                                                        const Status&) { reply->error(code); };
+                                return adapter.publish_truncation(handle, refuse);
+                            }
                             if (held) adapter.held.published(handle->file->id());
                             if (!written) return reply->error(written.error().code);
                             const std::size_t count = std::min<std::size_t>(*written, size);
@@ -240,7 +217,7 @@ void do_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* info) {
 void do_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const HandlePtr handle = handle_of(info);
-    publish_held(adapter, handle, [handle](const Status&) {});
+    publish_held(adapter, handle, [](const Status&) {});
     disarm(adapter, *info);
     fuse_reply_err(request, 0);
 }

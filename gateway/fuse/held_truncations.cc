@@ -30,7 +30,7 @@ void HeldTruncations::stop() {
     if (thread_.joinable()) thread_.join();
     for (const Pending& pending : left) {
         const HandlePtr handle = pending.handle.lock();
-        if (handle && take(handle)) publish_(handle, {});
+        if (handle && take(handle)) publish_(handle);
     }
 }
 
@@ -145,7 +145,7 @@ void HeldTruncations::run() {
             flushed_.pop_front();
             handle = next.handle.lock();
         }
-        if (handle && take(handle)) publish_(handle, {});
+        if (handle && take(handle)) publish_(handle);
     }
 }
 

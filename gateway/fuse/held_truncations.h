@@ -33,9 +33,9 @@ using HandlePtr = std::shared_ptr<Handle>;
 /// Owns the thread "fuse-held". Threads: any.
 class HeldTruncations {
 public:
-    /// `publish` performs a held truncation of its own; its completion may be empty.
+    /// `publish` performs a truncation whose hold was taken.
     using Done = std::function<void(Status)>;
-    using Publish = std::function<void(const HandlePtr&, Done)>;
+    using Publish = std::function<void(const HandlePtr&)>;
     explicit HeldTruncations(Publish publish);
     ~HeldTruncations() { stop(); }
 
