@@ -312,9 +312,11 @@ Status StoreImpl::start(bool filling) {
     }
     if (found) {
         state_ = *found;
-        start_kind_ = state_.clean()              ? StartKind::Clean
-                      : state_.boot_id == boot_id ? StartKind::Resumed
-                                                  : StartKind::Rebuilt;
+        // A boot that cannot be named is never the same one.
+        const bool same_boot = !boot_id.empty() && state_.boot_id == boot_id;
+        start_kind_ = state_.clean() ? StartKind::Clean
+                      : same_boot    ? StartKind::Resumed
+                                     : StartKind::Rebuilt;
     } else if (found.error().code == Errno::NotFound && !exists(options_.directory)) {
         state_.ids = {random_id(), random_id()};
         start_kind_ = StartKind::Fresh;

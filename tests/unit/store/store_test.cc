@@ -471,6 +471,14 @@ protected:
     test::StoreDirectory directory;
 };
 
+TEST_F(StoreTest, ABootThatCannotBeNamedIsNeverTheSameOne) {
+    directory.options.boot_id = [] { return std::string(); };
+    auto store = take(Store::open(directory.options, null_logger()));
+    store.reset();
+    store = take(Store::open(directory.options, null_logger()));
+    EXPECT_EQ(store->start_kind(), StartKind::Rebuilt);
+}
+
 TEST_F(StoreTest, StartKinds) {
     const auto kind = [&] { return directory.open()->start_kind(); };
     EXPECT_FALSE(Store::exists(directory.path()));
