@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "store/base/files.h"
 #include "store/file_io.h"
 
 namespace cfsgate::store {
@@ -90,13 +91,8 @@ Status write_state_file(const std::string& directory, const StateFile& state) {
 }
 
 std::string system_boot_id() {
-    // A file of the kernel's: its reported size is 0, so it is read by line.
-    std::string id;
-    if (std::FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re")) {
-        char text[64] = {};
-        if (std::fgets(text, sizeof text, file) != nullptr) id = text;
-        std::fclose(file);
-    }
+    auto read = read_small_file("/proc/sys/kernel/random/boot_id");
+    std::string id = read ? std::move(*read) : std::string();
     while (!id.empty() && id.back() == '\n') id.pop_back();
     return id;
 }

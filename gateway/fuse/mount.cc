@@ -9,10 +9,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 
 #include "gateway/fuse/adapter.h"
+#include "store/base/mount_table.h"
 #include "store/base/unique_fd.h"
 
 namespace cfsgate::gateway::fuse {
@@ -21,26 +20,12 @@ namespace {
 /// How often a loop that has been told to end is woken until it does.
 constexpr int kWakeMs = 20;
 
-/// The device of a mount point, from the kernel's list; nothing here may touch the mount. The
-/// connection's number is the device's minor.
+/// The connection's number is the minor of the mount's device, by the kernel's own list: nothing
+/// here may touch the mount.
 std::uint32_t find_connection(const std::string& mount_point) {
-    std::ifstream file("/proc/self/mountinfo");
-    std::uint32_t found = 0;
-    for (std::string line; std::getline(file, line);) {
-        std::istringstream fields(line);
-        std::string id;
-        std::string parent;
-        std::string device;
-        std::string root;
-        std::string point;
-        fields >> id >> parent >> device >> root >> point;
-        if (point != mount_point) continue;
-        const std::size_t colon = device.find(':');
-        if (colon != std::string::npos) {
-            found = static_cast<std::uint32_t>(std::stoul(device.substr(colon + 1)));
-        }
-    }
-    return found;
+    const auto table = read_mount_table();
+    const MountEntry* mount = table ? find_mount(*table, mount_point) : nullptr;
+    return mount != nullptr ? mount->device_minor : 0;
 }
 
 class MountImpl final : public Mount {
