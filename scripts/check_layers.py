@@ -45,7 +45,7 @@ LIBRARIES = {
     "fuse": [],
     "nlohmann/": ["gateway/daemon/", "clients/", "tests/"],
     "boost/program_options": ["gateway/daemon/options.cc", "clients/arguments.cc"],
-    "boost/crc": ["store/journal.cc"],
+    "isa-l/": ["store/base/crc32c.cc"],
     "boost/": [],
     "systemd/": ["gateway/daemon/"],
     "gtest/": ["tests/"],

@@ -10,9 +10,8 @@
 #include <cstdio>
 #include <utility>
 
-#include <boost/crc.hpp>
-
 #include "store/base/bytes.h"
+#include "store/base/crc32c.h"
 #include "store/file_io.h"
 
 namespace cfsgate::store {
@@ -26,23 +25,15 @@ constexpr std::size_t kRecordHeaderBytes = 20;
 constexpr std::string_view kPrefix = "journal.";
 constexpr std::string_view kSpareName = "spare.journal";
 
-using Crc32c = boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true>;
-
-std::uint32_t crc_of(std::string_view bytes) {
-    Crc32c crc;
-    crc.process_bytes(bytes.data(), bytes.size());
-    return crc.checksum();
-}
-
 std::uint32_t record_crc(std::uint32_t previous, std::uint64_t sequence, std::string_view payload) {
     ByteWriter head;
     head.put(previous);
     head.put(static_cast<std::uint32_t>(payload.size()));
     head.put(sequence);
     Crc32c crc;
-    crc.process_bytes(head.bytes().data(), head.bytes().size());
-    crc.process_bytes(payload.data(), payload.size());
-    return crc.checksum();
+    crc.add(head.bytes());
+    crc.add(payload);
+    return crc.value();
 }
 
 std::string encode_header(std::uint64_t store_id, std::uint64_t number, std::uint64_t first) {
@@ -55,7 +46,7 @@ std::string encode_header(std::uint64_t store_id, std::uint64_t number, std::uin
     out.put(first);
     std::string bytes = out.take();
     bytes.resize(kHeaderBytes - 4);
-    const std::uint32_t crc = crc_of(bytes);
+    const std::uint32_t crc = Crc32c::of(bytes);
     ByteWriter tail;
     tail.put(crc);
     return bytes + tail.bytes();
@@ -82,7 +73,7 @@ Result<Header> decode_header(std::string_view bytes, const std::string& path) {
     }
     ByteReader tail(bytes.substr(kHeaderBytes - 4, 4));
     header.crc = tail.take<std::uint32_t>();
-    if (header.crc != crc_of(bytes.substr(0, kHeaderBytes - 4))) {
+    if (header.crc != Crc32c::of(bytes.substr(0, kHeaderBytes - 4))) {
         return fail(Errno::Corrupt, path + ": the segment's header is damaged");
     }
     if (format != kFormat) {

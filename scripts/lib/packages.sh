@@ -2,7 +2,7 @@
 # Debian packages that the scripts need, and how they are installed. Sourced.
 
 packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libexpected-dev libfuse3-dev
-    liblmdb-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev ninja-build
+    libisal-dev liblmdb-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev ninja-build
     nlohmann-json3-dev pkg-config"
 packages_to_run="fuse3 mount"
 # The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
