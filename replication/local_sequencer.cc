@@ -95,7 +95,22 @@ public:
             ++status_.submitted;
             queue_.push_back({std::move(submission), std::move(done),
                               std::chrono::steady_clock::now(), fail(Errno::InputOutput)});
-            if (leading_) return;
+            if (leading_ || gathering_ > 0) return;
+            leading_ = true;
+        }
+        lead();
+        flush();
+    }
+
+    void begin_gathering() override {
+        MutexLock lock(mutex_);
+        ++gathering_;
+    }
+
+    void end_gathering() override {
+        {
+            MutexLock lock(mutex_);
+            if (--gathering_ > 0 || leading_ || queue_.empty()) return;
             leading_ = true;
         }
         lead();
@@ -171,8 +186,8 @@ private:
                 item.result = tl::unexpected(ready.error());
                 continue;
             }
-            const store::Applied applied =
-                batch->apply(item.submission.operation, Stamp{NodeId(0), clock_()});
+            const store::Applied applied = batch->apply(
+                item.submission.operation, Stamp{NodeId(0), clock_()}, item.submission.annotate);
             if (applied.broken) return fail(applied.error, "the change could not be stored");
             if (!applied.ok) {
                 item.result = fail(applied.error);
@@ -249,6 +264,7 @@ private:
     std::deque<Item> queue_ CFSGATE_GUARDED_BY(mutex_);
     std::deque<Waiter> waiters_ CFSGATE_GUARDED_BY(mutex_);
     bool leading_ CFSGATE_GUARDED_BY(mutex_) = false;
+    int gathering_ CFSGATE_GUARDED_BY(mutex_) = 0;
     bool flushing_ CFSGATE_GUARDED_BY(mutex_) = false;
     SteadyTime in_work_since_ CFSGATE_GUARDED_BY(mutex_);
     SequencerStatus status_ CFSGATE_GUARDED_BY(mutex_);

@@ -34,6 +34,10 @@ struct Submission {
     /// Asked last, with the paths as they then are, on the tree that the change will meet; an error
     /// refuses it. May be empty. Must not block.
     std::function<Status(const store::ReadView&, const Operation&)> check;
+    /// Sees the tree right after the change, inside its batch; what it returns is kept with the
+    /// change (Store::notes). May be called again where a batch is tried again: the last call
+    /// counts. May be empty. Must not block.
+    store::Store::Annotate annotate;
     Need need = Need::Durable;
 };
 
@@ -66,6 +70,21 @@ class Sequencer {
 public:
     virtual ~Sequencer() = default;
 
+    /// While one lives, submissions only gather; the end of the last one applies them, on its
+    /// thread, as one batch. For callers that have several changes at hand; keep it short.
+    class Gathering {
+    public:
+        explicit Gathering(Sequencer& sequencer) : sequencer_(sequencer) {
+            sequencer_.begin_gathering();
+        }
+        ~Gathering() { sequencer_.end_gathering(); }
+        Gathering(const Gathering&) = delete;
+        Gathering& operator=(const Gathering&) = delete;
+
+    private:
+        Sequencer& sequencer_;
+    };
+
     /// Whether this node may change the tree now. Local mode: always.
     virtual bool quorate() const = 0;
     virtual void submit(Submission submission, Completion done) = 0;
@@ -74,6 +93,10 @@ public:
     /// Set once, before the first submission.
     virtual void observe_changes(ChangeObserver observer) = 0;
     virtual SequencerStatus status() const = 0;
+
+private:
+    virtual void begin_gathering() {}
+    virtual void end_gathering() {}
 };
 
 /// Local mode: with an empty queue the calling thread applies and commits by itself (the leader of

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Payload: u8 kind (1) | u64 version | u32 node | u32 time | u8 operation | its fields:
+// Payload: u8 kind (1; 2 with a note) | u64 version | u32 node | u32 time | u8 operation | its fields:
 //   1 create path | 2 write u32 offset u8 truncate path data | 3 mkdir path | 4 delete path
 //   5 rename path target | 6 mtime u32 path | 7 unlock 32 bytes path
-// A path or data is a u32 length and that many bytes.
+// A path or data is a u32 length and that many bytes. Kind 2 ends with the note: u32 length, bytes.
 #include "store/journal_record.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@ namespace cfsgate::store {
 namespace {
 
 constexpr std::uint8_t kOperationRecord = 1;
+constexpr std::uint8_t kNotedOperationRecord = 2;
 
 enum class Code : std::uint8_t {
     Create = 1,
@@ -109,17 +110,19 @@ Result<Operation> decode_operation(ByteReader& in) {
 
 std::string encode_journal_record(const JournalRecord& record) {
     ByteWriter out;
-    out.put(kOperationRecord);
+    out.put(record.note.empty() ? kOperationRecord : kNotedOperationRecord);
     out.put(record.version.value());
     out.put(record.stamp.node.value());
     out.put(record.stamp.time);
     std::visit(Encoder{out}, record.operation);
+    if (!record.note.empty()) out.put_sized(record.note);
     return out.take();
 }
 
 Result<JournalRecord> decode_journal_record(std::string_view bytes) {
     ByteReader in(bytes);
-    if (in.take<std::uint8_t>() != kOperationRecord) {
+    const auto kind = in.take<std::uint8_t>();
+    if (kind != kOperationRecord && kind != kNotedOperationRecord) {
         return fail(Errno::BadMessage, "journal record: unknown kind");
     }
     JournalRecord record;
@@ -127,6 +130,7 @@ Result<JournalRecord> decode_journal_record(std::string_view bytes) {
     record.stamp.node = NodeId(in.take<std::uint32_t>());
     record.stamp.time = in.take<std::uint32_t>();
     record.operation = CFSGATE_TRY(decode_operation(in));
+    if (kind == kNotedOperationRecord) record.note = take_sized(in);
     CFSGATE_TRY(in.finish("journal record"));
     return record;
 }

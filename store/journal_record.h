@@ -15,6 +15,8 @@ struct JournalRecord {
     Version version;  ///< the tree's, after the operation
     Stamp stamp;
     Operation operation;
+    /// What an adapter keeps with the change on this node alone, such as the reply to its caller.
+    std::string note = {};
 };
 
 std::string encode_journal_record(const JournalRecord& record);

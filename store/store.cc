@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <iterator>
 #include <random>
 #include <thread>
 
@@ -96,6 +97,7 @@ public:
         MutexLock lock(mutex_);
         return failure_;
     }
+    Result<std::vector<Note>> notes(std::uint32_t since, std::size_t most) const override;
     const GuestRegistry& guests() const override { return guests_; }
     const ChangeCounters& change_counters() const override { return counters_; }
     LockLeases& lock_leases() override { return leases_; }
@@ -199,6 +201,7 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
                                                });
         if (header && header->store_id == state_.ids.store) {
             tree->set_head(header->head);
+            CFSGATE_TRY(tree->set_all_names_versions(header->head.version));
             tree->set_journal(header->journal);
             return tree->commit();
         }
@@ -358,6 +361,7 @@ Status StoreImpl::fill(const TreeHead& head, const std::vector<Entry>& entries) 
     auto tree = CFSGATE_TRY(TreeWriter::make(std::move(txn)));
     for (const Entry& entry : entries) CFSGATE_TRY(tree->add(entry.inode, entry.content));
     tree->set_head(head);
+    CFSGATE_TRY(tree->set_all_names_versions(head.version));
     CFSGATE_TRY(tree->commit());
     state_.from_empty = false;
     return write_snapshot();
@@ -377,15 +381,19 @@ public:
         forget();
     }
 
-    Applied apply(const Operation& operation, const Stamp& stamp) override {
+    Applied apply(const Operation& operation, const Stamp& stamp,
+                  const Annotate& annotate) override {
         const Version before = tree_->head().version;
         ApplyContext context{*tree_, store_.guests_, store_.leases_, store_.counters_,
                              store_.removal_observer_};
         Applied applied = store::apply(context, operation, stamp);
         changed_ = changed_ || applied.broken || applied.version != before;
         if (applied.ok && applied.version != before) {
-            last_ =
-                store_.journal_->add(encode_journal_record({applied.version, stamp, operation}));
+            std::string note = annotate ? annotate(*tree_, applied) : std::string();
+            last_ = store_.journal_->add(
+                encode_journal_record({applied.version, stamp, operation, std::move(note)}));
+        } else if (applied.ok && annotate) {
+            annotate(*tree_, applied);
         }
         return applied;
     }
@@ -470,6 +478,36 @@ JournalStatus StoreImpl::journal_status() const {
     status.segments = journal_->segment_count();
     status.bytes = journal_->bytes_written();
     return status;
+}
+
+Result<std::vector<Store::Note>> StoreImpl::notes(std::uint32_t since, std::size_t most) const {
+    std::vector<std::uint64_t> segments = CFSGATE_TRY(Journal::segment_numbers(options_.directory));
+    std::vector<std::vector<Note>> found;  // by segment, the newest first
+    std::size_t count = 0;
+    bool too_old = false;
+    for (auto number = segments.rbegin(); number != segments.rend() && !too_old && count < most;
+         ++number) {
+        std::vector<Note>& notes = found.emplace_back();
+        bool first = true;
+        CFSGATE_TRY(Journal::scan_segment(
+            options_.directory, *number, state_.ids.store,
+            [&](Sequence, std::string_view payload) -> Status {
+                JournalRecord record = CFSGATE_TRY(decode_journal_record(payload));
+                if (std::exchange(first, false)) too_old = record.stamp.time < since;
+                if (record.note.empty() || record.stamp.time < since) return {};
+                notes.push_back({record.stamp.time, std::move(record.note)});
+                return {};
+            }));
+        count += notes.size();
+    }
+    std::vector<Note> notes;
+    for (auto part = found.rbegin(); part != found.rend(); ++part) {
+        std::move(part->begin(), part->end(), std::back_inserter(notes));
+    }
+    if (notes.size() > most) {
+        notes.erase(notes.begin(), notes.end() - static_cast<std::ptrdiff_t>(most));
+    }
+    return notes;
 }
 
 // --- Behind the callers ---

@@ -65,6 +65,10 @@ public:
     /// returns false. `after` 0 starts at the first.
     virtual Status children(InodeNumber directory, InodeNumber after,
                             const std::function<bool(const Child&)>& sink) const = 0;
+    /// The tree version when an entry of `directory` was last added, removed or renamed. A directory
+    /// has no trace of that in its own record, since the replicated format knows none. Kept on this
+    /// node alone. Errors: Corrupt for what is no directory.
+    virtual Result<Version> names_version(InodeNumber directory) const = 0;
     /// Every entry, ascending by inode, the root included; stops when `sink` returns an error.
     virtual Status for_each(
         const std::function<Status(const Inode&, std::string_view content)>& sink) const = 0;
@@ -129,13 +133,19 @@ public:
     using RemovalObserver = std::function<void(const Inode&, std::string_view content)>;
     virtual void observe_removals(RemovalObserver observer) = 0;
 
+    /// Sees the tree right after a change, in its transaction. What it returns is kept in the
+    /// journal record of the change, on this node alone, unless it is empty. Must not block.
+    using Annotate = std::function<std::string(const ReadView&, const Applied&)>;
+
     /// One write transaction. One at a time, on one thread from begin to end.
     class Batch {
     public:
         virtual ~Batch() = default;  ///< without commit(): nothing happened
         /// Performs an operation; a refused one changes nothing and is no error of the batch. After
         /// a result of InputOutput or NoSpace with `broken` the whole batch must be dropped.
-        virtual Applied apply(const Operation& operation, const Stamp& stamp) = 0;
+        /// `annotate`, where given, is asked right after a change; what it returns is its note.
+        virtual Applied apply(const Operation& operation, const Stamp& stamp,
+                              const Annotate& annotate = {}) = 0;
         /// The tree as this batch has made it so far.
         virtual const ReadView& view() const = 0;
         /// Appends the journal records, then publishes the tree. Returns the last record's number,
@@ -151,6 +161,14 @@ public:
 
     /// Why the store refuses changes; nothing while it is well.
     virtual std::optional<std::string> failure() const = 0;
+
+    /// The notes of the last `most` annotated changes that are not older than `since`, oldest
+    /// first. Reads the journal: slow, for a start.
+    struct Note {
+        std::uint32_t time = 0;  ///< of the change
+        std::string bytes;
+    };
+    virtual Result<std::vector<Note>> notes(std::uint32_t since, std::size_t most) const = 0;
 
     virtual const GuestRegistry& guests() const = 0;
     virtual const ChangeCounters& change_counters() const = 0;

@@ -14,7 +14,7 @@ using lmdb::Table;
 
 constexpr std::string_view kHeadKey = "head";
 constexpr std::string_view kIdsKey = "ids";
-constexpr std::uint32_t kFormat = 1;
+constexpr std::uint32_t kFormat = 2;
 constexpr std::size_t kNamePrefixBytes = 368;
 constexpr std::uint8_t kInlineFlag = 1;
 constexpr std::uint8_t kUnbackedFlag = 2;
@@ -149,7 +149,7 @@ Result<StoreIds> read_ids(const lmdb::Transaction& txn) {
     if (!in.finish("ids")) return fail(Errno::Corrupt, "the tree's identity record is damaged");
     if (format != kFormat) {
         return fail(Errno::Corrupt, "tree format " + std::to_string(format) +
-                                        " is not known to this program (knows 1)");
+                                        " is not known to this program (knows 2)");
     }
     return ids;
 }
@@ -255,6 +255,14 @@ Status TreeReader::children(InodeNumber directory, InodeNumber after,
     return status;
 }
 
+Result<Version> TreeReader::names_version(InodeNumber directory) const {
+    const auto value = CFSGATE_TRY(txn_->get(Table::Child, child_key(directory, kRootInode)));
+    if (!value || value->size() != 8) {
+        return corrupt_inode(directory, "the version of its names is missing");
+    }
+    return Version(read_big_endian(*value));
+}
+
 Result<bool> TreeReader::has_children(InodeNumber directory) const {
     bool found = false;
     CFSGATE_TRY(children(directory, kRootInode, [&](const Child&) {
@@ -304,6 +312,7 @@ Result<std::unique_ptr<TreeWriter>> TreeWriter::make_new(std::unique_ptr<lmdb::T
     out.put(ids.file_system);
     CFSGATE_TRY(writer->txn_->put(Table::Meta, kIdsKey, out.bytes()));
     writer->state_.head = head;
+    CFSGATE_TRY(writer->put_names_version(kRootInode, head.version));
     return writer;
 }
 
@@ -326,12 +335,31 @@ Status TreeWriter::erase_names(const Inode& inode) {
     return txn_->erase(Table::Child, child_key(inode.parent, inode.number));
 }
 
+Status TreeWriter::put_names_version(InodeNumber directory, Version version) {
+    return txn_->put(Table::Child, child_key(directory, kRootInode),
+                     inode_key(InodeNumber(version.value())));
+}
+
+Status TreeWriter::set_all_names_versions(Version version) {
+    std::vector<InodeNumber> directories{kRootInode};
+    CFSGATE_TRY(for_each([&](const Inode& inode, std::string_view) -> Status {
+        if (inode.is_directory()) directories.push_back(inode.number);
+        return {};
+    }));
+    for (const InodeNumber directory : directories) {
+        CFSGATE_TRY(put_names_version(directory, version));
+    }
+    return {};
+}
+
 Status TreeWriter::add(const Inode& inode, std::string_view content) {
     CFSGATE_CHECK(inode.unbacked ? content.empty() : content.size() == inode.size);
     const bool is_inline = belongs_inline(inode);
     CFSGATE_TRY(put_inode(inode, content, is_inline));
     if (!is_inline) CFSGATE_TRY(txn_->put(Table::Content, inode_key(inode.number), content));
     CFSGATE_TRY(put_names(inode));
+    CFSGATE_TRY(put_names_version(inode.parent, inode.version));
+    if (inode.is_directory()) CFSGATE_TRY(put_names_version(inode.number, inode.version));
     state_.usage.entries += 1;
     state_.usage.content_bytes += inode.size;
     return {};
@@ -363,7 +391,11 @@ Status TreeWriter::replace_content(const Inode& before, const Inode& after,
 
 Status TreeWriter::remove(const Inode& inode) {
     CFSGATE_TRY(erase_names(inode));
+    CFSGATE_TRY(put_names_version(inode.parent, state_.head.version));
     const std::string key = inode_key(inode.number);
+    if (inode.is_directory()) {
+        CFSGATE_TRY(txn_->erase(Table::Child, child_key(inode.number, kRootInode)));
+    }
     if (!belongs_inline(inode)) CFSGATE_TRY(txn_->erase(Table::Content, key));
     CFSGATE_TRY(txn_->erase(Table::Inode, key));
     state_.usage.entries -= 1;
@@ -374,6 +406,8 @@ Status TreeWriter::remove(const Inode& inode) {
 Status TreeWriter::move(const Inode& before, const Inode& after) {
     CFSGATE_TRY(erase_names(before));
     CFSGATE_TRY(put_names(after));
+    CFSGATE_TRY(put_names_version(before.parent, after.version));
+    CFSGATE_TRY(put_names_version(after.parent, after.version));
     return update(after);
 }
 

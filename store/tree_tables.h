@@ -6,6 +6,7 @@
 //   Content inode                 -> content, where it is not in the header's record
 //   Dirent  parent ‖ name         -> inode, and the full name where the key holds its hash
 //   Child   parent ‖ inode        -> type, name: the stable, resumable order of readdir
+//   Child   parent ‖ 0            -> names version: when a name in this directory last changed
 //
 // Numbers in keys are big-endian, so that their order is numeric; in records little-endian.
 #pragma once
@@ -57,6 +58,7 @@ public:
     Result<std::string> path_of(InodeNumber number) const override;
     Status children(InodeNumber directory, InodeNumber after,
                     const std::function<bool(const Child&)>& sink) const override;
+    Result<Version> names_version(InodeNumber directory) const override;
     Status for_each(
         const std::function<Status(const Inode&, std::string_view content)>& sink) const override;
 
@@ -90,6 +92,9 @@ public:
     Status remove(const Inode& inode);
     /// The entry as stored under `before`, now with the parent and name of `after`.
     Status move(const Inode& before, const Inode& after);
+    /// For a tree that comes from elsewhere: nobody knows when the names of its directories last
+    /// changed, so all of them count as changed at `version`.
+    Status set_all_names_versions(Version version);
 
     void set_head(const TreeHead& head) { state_.head = head; }
     void set_journal(Sequence sequence) { state_.journal = sequence; }
@@ -101,6 +106,7 @@ private:
     Status put_inode(const Inode& inode, std::string_view inline_content, bool is_inline);
     Status put_names(const Inode& inode);
     Status erase_names(const Inode& inode);
+    Status put_names_version(InodeNumber directory, Version version);
 };
 
 Result<StoreIds> read_ids(const lmdb::Transaction& txn);

@@ -292,10 +292,23 @@ TEST(JournalRecordTest, EveryOperationComesBack) {
     }
 }
 
+TEST(JournalRecordTest, ANoteComesBackWithItsOperation) {
+    const JournalRecord record{
+        Version(7), {NodeId(1), 9}, Rename{"a", "b"}, std::string("n\0te", 4)};
+    const std::string bytes = encode_journal_record(record);
+    const JournalRecord decoded = take(decode_journal_record(bytes));
+    EXPECT_EQ(decoded.note, record.note);
+    EXPECT_EQ(std::get<Rename>(decoded.operation).target, "b");
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+        EXPECT_FALSE(decode_journal_record(std::string_view(bytes).substr(0, size))) << size;
+    }
+    EXPECT_FALSE(decode_journal_record(bytes + "x"));
+}
+
 TEST(JournalRecordTest, UnknownKindsAreRefused) {
     std::string bytes = encode_journal_record({Version(1), {}, CreateFile{"a"}});
     for (const std::size_t at : {0UL, 17UL}) {
-        for (const char value : {'\0', '\x08', '\xff'}) {
+        for (const char value : {'\0', '\x09', '\xff'}) {
             std::string other = bytes;
             other[at] = value;
             EXPECT_FALSE(decode_journal_record(other)) << at;

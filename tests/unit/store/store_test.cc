@@ -904,5 +904,120 @@ TEST_F(StoreTest, ChildrenGoOnBehindAnInode) {
     EXPECT_EQ(names_behind(UINT64_MAX, 9), Names{}) << "must not start anew";
 }
 
+// --- What this node keeps beside the replicated format ---
+
+class LocalKnowledgeTest : public testing::Test {
+protected:
+    Version names_version(std::string_view path) const {
+        const auto view = take(store->read());
+        return take(view->names_version(take(view->resolve(path))));
+    }
+    void apply_with_note(const Operation& operation, const std::string& note) {
+        const auto batch = take(store->begin());
+        ASSERT_TRUE(batch
+                        ->apply(operation, {NodeId(1), directory.now},
+                                [&](const ReadView&, const Applied&) { return note; })
+                        .ok);
+        take(batch->commit());
+    }
+    std::vector<std::string> notes(std::uint32_t since = 0, std::size_t most = 100) const {
+        std::vector<std::string> texts;
+        for (const auto& note : take(store->notes(since, most))) texts.push_back(note.bytes);
+        return texts;
+    }
+
+    test::StoreDirectory directory;
+    std::unique_ptr<Store> store = directory.open();
+};
+
+TEST_F(LocalKnowledgeTest, NamesVersionFollowsTheNamesOfADirectoryAndNothingElse) {
+    apply_alone(*store, MakeDirectory{"d"});
+    apply_alone(*store, MakeDirectory{"e"});
+    const Version root = names_version("");
+    EXPECT_EQ(root, take(store->read())->head().version);
+    apply_alone(*store, CreateFile{"d/f"});
+    const Version created = names_version("d");
+    EXPECT_EQ(created, take(store->read())->head().version);
+    apply_alone(*store, WriteFile{"d/f", "text", 0, false});
+    apply_alone(*store, SetMtime{"d/f", 5});
+    apply_alone(*store, SetMtime{"d", 5});
+    EXPECT_EQ(names_version("d"), created);
+    EXPECT_EQ(names_version(""), root);
+    apply_alone(*store, Rename{"d/f", "e/f"});
+    const Version moved = take(store->read())->head().version;
+    EXPECT_EQ(names_version("d"), moved);
+    EXPECT_EQ(names_version("e"), moved);
+    apply_alone(*store, Delete{"e/f"});
+    EXPECT_EQ(names_version("e"), take(store->read())->head().version);
+    EXPECT_EQ(names_version("d"), moved);
+    EXPECT_FALSE(take(store->read())->names_version(InodeNumber(999)));
+    apply_alone(*store, Delete{"e"});
+    take(store->close());
+    EXPECT_EQ(directory.findings(), "");
+}
+
+TEST_F(LocalKnowledgeTest, NamesVersionNeverGoesBackWhenTheTreeIsRebuilt) {
+    apply_alone(*store, MakeDirectory{"d"});
+    apply_alone(*store, CreateFile{"d/f"});
+    const Version before = names_version("d");
+    apply_alone(*store, CreateFile{"g"});
+    take(store->write_snapshot());
+    take(store->close());
+    store.reset();
+    directory.pretend_power_cut();
+    store = directory.open();
+    EXPECT_GE(names_version("d"), before);
+    EXPECT_GE(names_version(""), before);
+    take(store->close());
+    EXPECT_EQ(directory.findings(), "");
+}
+
+TEST_F(LocalKnowledgeTest, NotesComeBackAfterEveryKindOfEnd) {
+    apply_with_note(CreateFile{"a"}, "first");
+    apply_alone(*store, CreateFile{"b"});
+    directory.now += 100;
+    apply_with_note(WriteFile{"a", "x", 0, false}, "second");
+    EXPECT_EQ(notes(), (std::vector<std::string>{"first", "second"}));
+    EXPECT_EQ(notes(0, 1), std::vector<std::string>{"second"});
+    EXPECT_EQ(notes(directory.now), std::vector<std::string>{"second"});
+
+    store.reset();  // killed
+    store = directory.open();
+    EXPECT_EQ(notes(), (std::vector<std::string>{"first", "second"}));
+
+    take(store->write_snapshot());
+    store.reset();
+    directory.pretend_power_cut();
+    store = directory.open();
+    EXPECT_EQ(notes(), (std::vector<std::string>{"first", "second"}));
+    EXPECT_EQ(content_of(*store, "a"), "x");
+}
+
+TEST_F(LocalKnowledgeTest, NotesOfManySegmentsStayInOrder) {
+    std::vector<std::string> expected;
+    for (int i = 0; i < 40; ++i) {
+        apply_alone(*store, CreateFile{"f" + std::to_string(i)});
+        apply_with_note(WriteFile{"f" + std::to_string(i), std::string(8000, 'x'), 0, false},
+                        std::to_string(i));
+        expected.push_back(std::to_string(i));
+    }
+    ASSERT_GT(store->journal_status().segments, 3U);
+    EXPECT_EQ(notes(), expected);
+    expected.erase(expected.begin(), expected.begin() + 30);
+    EXPECT_EQ(notes(0, 10), expected);
+}
+
+TEST_F(LocalKnowledgeTest, ARefusedChangeIsNotAnnotated) {
+    const auto batch = take(store->begin());
+    bool asked = false;
+    const Applied applied =
+        batch->apply(Delete{"missing"}, {NodeId(1), 1}, [&](const ReadView&, const Applied&) {
+            asked = true;
+            return std::string("note");
+        });
+    EXPECT_FALSE(applied.ok);
+    EXPECT_FALSE(asked);
+}
+
 }  // namespace
 }  // namespace cfsgate::store
