@@ -46,11 +46,25 @@ bool AccessRules::grants(const Caller& caller, std::uint32_t mode, int mask) con
 }
 
 bool AccessRules::may_search(const Caller& caller, std::string_view directory) const {
-    return caller.uid == 0 || !is_private_path(directory);
+    if (!is_private_path(directory)) return true;
+    return caller.uid == 0 && exports(caller, directory);
+}
+
+bool AccessRules::exports(const Caller& caller, std::string_view path) const {
+    if (caller.restriction == nullptr || !is_private_path(path)) return true;
+    for (const std::string& there : caller.restriction->private_paths) {
+        if (path == there || (path.starts_with(there) && path[there.size()] == '/')) return true;
+        // The way down to it.
+        if (there.starts_with(path) && there[path.size()] == '/') return true;
+    }
+    return false;
 }
 
 Status AccessRules::may_change(const Caller& caller) const {
     if (caller.uid != 0) return fail(Errno::NoAccess);
+    if (caller.restriction != nullptr && caller.restriction->read_only) {
+        return fail(Errno::ReadOnly, "the export is read-only");
+    }
     if (!sequencer_.quorate()) return fail(Errno::NoAccess, "this node has no quorum");
     return {};
 }

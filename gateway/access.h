@@ -26,7 +26,10 @@ public:
     bool grants(const Caller& caller, std::uint32_t mode, int mask) const;
     /// Whether the caller may search a directory and all above it.
     bool may_search(const Caller& caller, std::string_view directory) const;
-    /// Errors: NoAccess: nobody but root changes anything, and nobody without quorum.
+    /// Whether the caller's export has this entry; true where there is no restriction.
+    bool exports(const Caller& caller, std::string_view path) const;
+    /// Errors: NoAccess: nobody but root changes anything, and nobody without quorum; ReadOnly: the
+    /// caller's export is.
     Status may_change(const Caller& caller) const;
     /// Errors: NotPermitted for a mode that the path does not have.
     Status may_chmod(const Caller& caller, std::string_view path, std::uint32_t mode) const;

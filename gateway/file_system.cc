@@ -4,11 +4,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "gateway/access.h"
 #include "gateway/cluster_log.h"
 #include "gateway/deadlines.h"
 #include "gateway/open_files.h"
 #include "gateway/virtual_files.h"
+#include "store/base/crc32c.h"
 #include "store/model/limits.h"
 #include "store/model/path.h"
 
@@ -24,6 +27,9 @@ constexpr std::uint64_t kInodeCookie = 32;
 FileKind kind_of(EntryType type) {
     return type == EntryType::Directory ? FileKind::Directory : FileKind::File;
 }
+
+/// A virtual entry's text has no version; clients that cache must see that it is another one.
+Version text_version(std::string_view text) { return Version(Crc32c::of(text)); }
 
 std::uint64_t blocks_of(std::uint64_t bytes) {
     return (bytes + limits::kBlockBytes - 1) / limits::kBlockBytes;
@@ -100,9 +106,20 @@ Attributes FileSystem::to_attributes(const Inode& inode, std::string_view path) 
     return attributes;
 }
 
+Attributes FileSystem::shown(const store::ReadView& view, const Inode& inode,
+                             std::string_view path) const {
+    Attributes attributes = to_attributes(inode, path);
+    if (inode.is_directory()) {
+        // Clients know by it whether their listing is still good.
+        const auto names = view.names_version(inode.number);
+        if (names) attributes.version = std::max(attributes.version, *names);
+    }
+    return attributes;
+}
+
 Result<Attributes> FileSystem::attributes_of(const store::ReadView& view,
                                              const Inode& inode) const {
-    return to_attributes(inode, CFSGATE_TRY(view.path_of(inode.number)));
+    return shown(view, inode, CFSGATE_TRY(view.path_of(inode.number)));
 }
 
 Attributes FileSystem::virtual_attributes(VirtualEntry entry) const {
@@ -112,7 +129,9 @@ Attributes FileSystem::virtual_attributes(VirtualEntry entry) const {
         kVirtualNames[static_cast<std::size_t>(entry)].is_link ? FileKind::Symlink : FileKind::File;
     attributes.mode = access_->mode(entry);
     attributes.gid = access_->group();
-    attributes.size = virtual_files_->text(entry).size();
+    const std::string text = virtual_files_->text(entry);
+    attributes.size = text.size();
+    attributes.version = text_version(text);
     return attributes;
 }
 
@@ -152,7 +171,7 @@ Result<Inode> FileSystem::directory(const store::ReadView& view, FileId id) cons
 
 Status FileSystem::may_search(const Caller& caller, const store::ReadView& view,
                               const Inode& directory) const {
-    if (caller.uid == 0) return {};
+    if (caller.uid == 0 && caller.restriction == nullptr) return {};
     if (access_->may_search(caller, CFSGATE_TRY(view.path_of(directory.number)))) return {};
     return fail(Errno::NoAccess);
 }
@@ -164,6 +183,10 @@ Result<Attributes> FileSystem::lookup(const Caller& caller, FileId parent,
     const Inode directory = CFSGATE_TRY(this->directory(*view, parent));
     CFSGATE_TRY(may_search(caller, *view, directory));
     if (name == ".") return attributes_of(*view, directory);
+    if (caller.restriction != nullptr) {
+        const std::string above = CFSGATE_TRY(view->path_of(directory.number));
+        if (!access_->exports(caller, join_path(above, name))) return fail(Errno::NotFound);
+    }
     if (parent == kRootId) {
         if (const auto entry = find_virtual(name)) return virtual_attributes(*entry);
     }
@@ -225,6 +248,10 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
     const InodeNumber after(cookie > kInodeCookie ? cookie - kInodeCookie : 0);
     return view->children(self.number, after, [&](const store::ReadView::Child& child) {
         if (directory == kRootId && find_virtual(child.name)) return true;  // hidden by it
+        if (caller.restriction != nullptr &&
+            !access_->exports(caller, join_path(path, child.name))) {
+            return true;
+        }
         DirectoryEntry entry{to_file_id(child.inode),
                              kind_of(child.type),
                              child.name,
@@ -233,7 +260,7 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
         if (listing == Listing::WithAttributes) {
             const auto header = view->inode(child.inode);
             if (!header) return true;
-            entry.attributes = to_attributes(*header, join_path(path, child.name));
+            entry.attributes = shown(*view, *header, join_path(path, child.name));
         }
         lister.offer(std::move(entry));
         return !lister.full;
@@ -264,13 +291,14 @@ std::shared_ptr<OpenFile> FileSystem::open_virtual(VirtualEntry entry, OpenMode 
     file->mode_ = mode;
     file->text_ = virtual_files_->text(entry);
     file->opened_size_ = file->text_.size();
+    file->opened_version_ = text_version(file->text_);
     return file;
 }
 
 Status FileSystem::may_open(const Caller& caller, const store::ReadView& view, const Inode& inode,
                             OpenMode mode) const {
     if (inode.is_directory()) return fail(Errno::IsDirectory);
-    if (caller.uid == 0) return {};
+    if (caller.uid == 0 && caller.restriction == nullptr) return {};
     const std::string path = CFSGATE_TRY(view.path_of(inode.number));
     const int mask = (mode.read ? R_OK : 0) | (mode.write ? W_OK : 0);
     if (access_->may_search(caller, split_path(path).directory) &&

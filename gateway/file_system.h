@@ -32,12 +32,20 @@ public:
     virtual std::vector<gid_t> groups_of(const Caller& caller) const = 0;
 };
 
+/// What an export leaves out for everybody who comes by it, root too.
+struct Restriction {
+    bool read_only = false;
+    /// The private subtrees that are there: `priv/acme`, `nodes/n1/priv`. None: none of them.
+    std::vector<std::string> private_paths;
+};
+
 /// Who asks.
 struct Caller {
     uid_t uid = 0;
     gid_t gid = 0;
-    pid_t pid = 0;                        ///< 0: unknown
-    const GroupSource* groups = nullptr;  ///< none: no supplementary groups
+    pid_t pid = 0;                             ///< 0: unknown
+    const GroupSource* groups = nullptr;       ///< none: no supplementary groups
+    const Restriction* restriction = nullptr;  ///< none: all that the rules allow
 };
 
 enum class FileKind : std::uint8_t { Directory, File, Symlink };
@@ -51,7 +59,13 @@ struct Attributes {
     std::uint64_t size = 0;    ///< bytes
     std::uint64_t blocks = 0;  ///< of 4096 bytes
     std::uint32_t mtime = 0;   ///< seconds since 1970; also atime and ctime
-    Version version;           ///< of the entry; stands in the nanoseconds of ctime
+    /// Stands in the nanoseconds of ctime. Of a file: its last change. Of a directory: also that of
+    /// its names. Of a virtual entry: a checksum of its text.
+    Version version;
+
+    std::uint32_t ctime_nanoseconds() const {
+        return static_cast<std::uint32_t>(version.value() % 1'000'000'000U);
+    }
 };
 
 struct DirectoryEntry {
@@ -88,6 +102,46 @@ struct WriteMode {
 enum class ChmodPolicy : std::uint8_t {
     Strict,   ///< as the original: EPERM for what the path does not allow
     Lenient,  ///< always succeeds, without effect, counted
+};
+
+// --- For protocols that keep no open files ---
+
+/// Attributes right before and right after a change, from the tree that it met (RFC 1813, 2.6).
+struct Around {
+    std::optional<Attributes> before;
+    std::optional<Attributes> after;
+};
+
+/// What a change did.
+struct Effect {
+    std::optional<Attributes> entry;  ///< made, changed or moved; none where it was removed
+    Around directory;                 ///< that holds the name; of a file's change the file itself
+    Around target;                    ///< of a rename: the directory where the entry is now
+    std::uint32_t bytes = 0;          ///< written
+};
+
+/// Makes the note that is kept in the journal with a successful change; called in its transaction,
+/// perhaps more than once (the last call counts). Must not block.
+using MakeNote = std::function<std::string(const Effect&)>;
+
+struct NewAttributes {
+    std::optional<std::uint32_t> mode;
+    std::optional<uid_t> uid;
+    std::optional<gid_t> gid;
+    std::optional<std::uint64_t> size;
+    std::optional<std::int64_t> mtime;  ///< seconds since 1970
+    bool mtime_is_now = false;
+    struct Guard {
+        std::uint32_t seconds = 0;
+        std::uint32_t nanoseconds = 0;
+    };
+    std::optional<Guard> guard;  ///< the ctime that the entry must have
+};
+
+struct ReadResult {
+    std::string data;
+    bool end = false;  ///< nothing follows
+    Attributes attributes;
 };
 
 class OpenFiles;
@@ -200,6 +254,42 @@ public:
     /// Answers when everything is durable that was applied before the call.
     void sync_all(Done<void> done);
 
+    // --- By number, without an open file: access is checked at each use, nothing that is removed
+    // --- answers (StaleHandle), changes are durable when they are answered, and they are answered
+    // --- when their outcome is known, however late: the caller has a deadline of its own.
+
+    /// Errors: StaleHandle, NoAccess.
+    Result<Attributes> attributes(const Caller& caller, FileId id) const;
+    /// What of R_OK, W_OK, X_OK the caller has. Errors: StaleHandle, NoAccess.
+    Result<int> granted(const Caller& caller, FileId id) const;
+    /// Errors: StaleHandle, NoAccess, IsDirectory, Invalid for a link.
+    Result<ReadResult> read_at(const Caller& caller, FileId id, std::uint64_t offset,
+                               std::size_t count) const;
+    /// The directory that holds `directory`; the root holds itself. Errors: StaleHandle, NoAccess,
+    /// NotDirectory.
+    Result<Attributes> parent_of(const Caller& caller, FileId directory) const;
+
+    /// A change by number: who, what to keep with it, and where the answer goes.
+    struct Order {
+        Caller caller;
+        MakeNote note;  ///< may be empty
+        Done<Effect> done;
+    };
+    /// Errors: as write(), and NoAccess.
+    void write_at(Order order, FileId id, std::uint64_t offset, std::string data);
+    /// In this order: guard, mode and owner, size, time. Errors: as truncate(), set_mtime(), chmod(),
+    /// chown(); TryAgain: the guard does not hold.
+    void set_attributes(Order order, FileId id, NewAttributes wanted);
+    /// Makes the file, or fails with Exists.
+    void create_new(Order order, FileId parent, std::string name);
+    /// Makes the file, or takes the one that is there and cuts it to `size` where that is given.
+    void create_or_take(Order order, FileId parent, std::string name,
+                        std::optional<std::uint64_t> size);
+    void make_directory(Order order, FileId parent, std::string name);
+    void remove_name(Order order, FileId parent, std::string name, FileKind kind);
+    void move_name(Order order, FileId parent, std::string name, FileId new_parent,
+                   std::string new_name);
+
     struct Created {
         Attributes attributes;
         std::shared_ptr<OpenFile> file;
@@ -233,6 +323,17 @@ public:
     /// Set before the first adapter serves.
     void add_invalidation_sink(InvalidationSink sink);
     FileSystemCounters counters() const;
+    /// Names this file system in handles; never 0.
+    std::uint64_t id() const { return store_.file_system_id(); }
+    /// While it lives, changes gather and become one batch at its end.
+    replication::Sequencer::Gathering gather() {
+        return replication::Sequencer::Gathering(sequencer_);
+    }
+    /// The notes of the last changes; see Store::notes.
+    Result<std::vector<store::Store::Note>> notes(std::uint32_t since, std::size_t most) const {
+        return store_.notes(since, most);
+    }
+    std::uint32_t now() const { return options_.clock(); }
     bool quorate() const { return sequencer_.quorate(); }
 
     ClusterLog& cluster_log() { return *cluster_log_; }
@@ -243,12 +344,15 @@ private:
 
     Result<std::unique_ptr<store::ReadView>> view() const { return store_.read(); }
     Attributes to_attributes(const Inode& inode, std::string_view path) const;
+    /// With the version that the inode is shown with.
+    Attributes shown(const store::ReadView& view, const Inode& inode, std::string_view path) const;
     Result<Attributes> attributes_of(const store::ReadView& view, const Inode& inode) const;
     Attributes virtual_attributes(VirtualEntry entry) const;
     Result<Inode> directory(const store::ReadView& view, FileId id) const;
     Status may_search(const Caller& caller, const store::ReadView& view,
                       const Inode& directory) const;
     Status may_change(const Caller& caller) const;
+    Status may_name(const Caller& caller, std::string_view path) const;
     Result<Place> new_place(const Caller& caller, const store::ReadView& view, FileId parent,
                             const std::string& name) const;
     Result<Place> existing_place(const Caller& caller, const store::ReadView& view, FileId parent,
@@ -266,17 +370,37 @@ private:
                                  OpenMode mode);
     Status submit_create(const Caller& caller, FileId parent, const std::string& name,
                          bool exclusive, OpenMode mode, const Done<Created>& done);
-    Result<replication::Submission> prepare_rename(const Caller& caller, FileId parent,
-                                                   const std::string& name, FileId new_parent,
-                                                   const std::string& new_name);
+    using Submission = replication::Submission;
+    Result<Submission> prepare_create(const Caller& caller, FileId parent,
+                                      const std::string& name) const;
+    Result<Submission> prepare_mkdir(const Caller& caller, FileId parent,
+                                     const std::string& name) const;
+    Result<Submission> prepare_remove(const Caller& caller, FileId parent, const std::string& name,
+                                      bool directory) const;
+    Result<Submission> prepare_rename(const Caller& caller, FileId parent, const std::string& name,
+                                      FileId new_parent, const std::string& new_name) const;
+    static Operation truncation(std::uint64_t old_size, std::string path, std::uint64_t size);
     void remove(const Caller& caller, FileId parent, const std::string& name, bool directory,
                 Done<void> done);
     void write_virtual(VirtualEntry entry, std::uint64_t offset, std::string_view data,
                        const Done<std::uint32_t>& done);
     void submit_write(OpenFile* file, InodeNumber inode, replication::Submission submission,
                       WriteMode mode, std::function<void(Result<std::uint32_t>)> done);
-    bool release_expired_lock(const store::ReadView& view, const Inode& inode,
-                              const std::string& path, const Done<Attributes>& done);
+    Result<Submission> prepare_mtime(const store::ReadView& view, const Inode& inode,
+                                     std::int64_t seconds) const;
+
+    struct Watch;
+    Result<Inode> living(const store::ReadView& view, FileId id) const;
+    Result<Inode> living_file(const Caller& caller, const store::ReadView& view, FileId id) const;
+    Status may_see(const Caller& caller, const store::ReadView& view, const Inode& inode) const;
+    std::shared_ptr<Watch> watch(Submission& submission, const MakeNote& note) const;
+    void submit_watched(Submission submission, const Order& order);
+    void answer_unchanged(const Order& order, FileId id) const;
+    Status apply_modes(const Caller& caller, FileId id, const NewAttributes& wanted);
+    void set_attributes_virtual(const Order& order, VirtualEntry entry,
+                                const NewAttributes& wanted);
+    Result<Submission> prepare_size(const Caller& caller, FileId id, std::uint64_t size) const;
+    void take_existing(const Order& order, FileId id, std::optional<std::uint64_t> size);
     void answer_attributes(FileId id, const Done<Attributes>& done) const;
 
     store::Store& store_;

@@ -56,6 +56,12 @@ struct FileSystem::Place {
 
 Status FileSystem::may_change(const Caller& caller) const { return access_->may_change(caller); }
 
+/// What an export leaves out cannot be changed by it either.
+Status FileSystem::may_name(const Caller& caller, std::string_view path) const {
+    if (access_->exports(caller, path)) return {};
+    return fail(Errno::NoAccess, "the export leaves out private subtrees");
+}
+
 /// The place of a new entry. Errors: Exists, also for virtual names; NoAccess; those of the name.
 Result<FileSystem::Place> FileSystem::new_place(const Caller& caller, const store::ReadView& view,
                                                 FileId parent, const std::string& name) const {
@@ -67,6 +73,7 @@ Result<FileSystem::Place> FileSystem::new_place(const Caller& caller, const stor
     place.directory = directory.number;
     place.path = join_path(CFSGATE_TRY(view.path_of(directory.number)), name);
     if (place.path.size() > limits::kPathBytesMax) return fail(Errno::NameTooLong, place.path);
+    CFSGATE_TRY(may_name(caller, place.path));
     if (const auto existing = view.lookup(directory.number, name)) {
         place.existing = CFSGATE_TRY(view.inode(*existing));
     }
@@ -83,9 +90,10 @@ Result<FileSystem::Place> FileSystem::existing_place(const Caller& caller,
     if (parent == kRootId && find_virtual(name)) return fail(Errno::NoAccess);
     Place place;
     place.directory = directory.number;
+    place.path = join_path(CFSGATE_TRY(view.path_of(directory.number)), name);
+    CFSGATE_TRY(may_name(caller, place.path));
     const InodeNumber number = CFSGATE_TRY(view.lookup(directory.number, name));
     place.existing = CFSGATE_TRY(view.inode(number));
-    place.path = join_path(CFSGATE_TRY(view.path_of(directory.number)), name);
     return place;
 }
 
@@ -103,8 +111,8 @@ Status FileSystem::check_room(const store::ReadView& view, std::uint64_t more_by
 
 // --- New entries ---
 
-Status FileSystem::submit_create(const Caller& caller, FileId parent, const std::string& name,
-                                 bool exclusive, OpenMode mode, const Done<Created>& done) {
+Result<Submission> FileSystem::prepare_create(const Caller& caller, FileId parent,
+                                              const std::string& name) const {
     const auto view = CFSGATE_TRY(this->view());
     const Place place = CFSGATE_TRY(new_place(caller, *view, parent, name));
     if (place.existing) return fail(Errno::Exists);
@@ -112,10 +120,16 @@ Status FileSystem::submit_create(const Caller& caller, FileId parent, const std:
     Submission submission;
     submission.operation = CreateFile{place.path};
     submission.parent = place.directory;
-    submission.need = Need::Applied;
     submission.check = [this](const store::ReadView& now, const Operation&) {
         return check_room(now, 0, 1);
     };
+    return submission;
+}
+
+Status FileSystem::submit_create(const Caller& caller, FileId parent, const std::string& name,
+                                 bool exclusive, OpenMode mode, const Done<Created>& done) {
+    Submission submission = CFSGATE_TRY(prepare_create(caller, parent, name));
+    submission.need = Need::Applied;
     sequencer_.submit(std::move(submission),
                       [this, caller, parent, name, exclusive, mode, done](Result<Outcome> outcome) {
                           if (!outcome) {
@@ -161,56 +175,53 @@ void FileSystem::create(const Caller& caller, FileId parent, std::string name, b
     done(open_by_name(caller, parent, name, mode));
 }
 
+Result<Submission> FileSystem::prepare_mkdir(const Caller& caller, FileId parent,
+                                             const std::string& name) const {
+    Submission submission = CFSGATE_TRY(prepare_create(caller, parent, name));
+    submission.operation = MakeDirectory{std::get<CreateFile>(submission.operation).path};
+    return submission;
+}
+
 void FileSystem::mkdir(const Caller& caller, FileId parent, std::string name,
                        Done<Attributes> done) {
     done = deadlines_->guard(std::move(done));
-    const Status submitted = [&]() -> Status {
-        const auto view = CFSGATE_TRY(this->view());
-        const Place place = CFSGATE_TRY(new_place(caller, *view, parent, name));
-        if (place.existing) return fail(Errno::Exists);
-        CFSGATE_TRY(may_change(caller));
-        Submission submission;
-        submission.operation = MakeDirectory{place.path};
-        submission.parent = place.directory;
-        submission.check = [this](const store::ReadView& now, const Operation&) {
-            return check_room(now, 0, 1);
-        };
-        sequencer_.submit(std::move(submission), [this, done](Result<Outcome> outcome) {
-            if (!outcome) return done(tl::unexpected(std::move(outcome).error()));
-            answer_attributes(to_file_id(outcome->inode), done);
-        });
-        return {};
-    }();
-    if (!submitted) done(tl::unexpected(submitted.error()));
+    auto submission = prepare_mkdir(caller, parent, name);
+    if (!submission) return done(tl::unexpected(std::move(submission).error()));
+    sequencer_.submit(std::move(*submission), [this, done](Result<Outcome> outcome) {
+        if (!outcome) return done(tl::unexpected(std::move(outcome).error()));
+        answer_attributes(to_file_id(outcome->inode), done);
+    });
 }
 
 // --- Removing and renaming ---
 
-void FileSystem::remove(const Caller& caller, FileId parent, const std::string& name,
-                        bool directory, Done<void> done) {
-    done = deadlines_->guard(std::move(done));
+Result<Submission> FileSystem::prepare_remove(const Caller& caller, FileId parent,
+                                              const std::string& name, bool directory) const {
     const auto check_kind = [directory](const Inode& inode) -> Status {
         if (inode.is_directory() == directory) return {};
         return fail(directory ? Errno::NotDirectory : Errno::IsDirectory);
     };
-    const Status submitted = [&]() -> Status {
-        const auto view = CFSGATE_TRY(this->view());
-        const Place place = CFSGATE_TRY(existing_place(caller, *view, parent, name));
-        CFSGATE_TRY(check_kind(*place.existing));
-        CFSGATE_TRY(may_change(caller));
-        Submission submission;
-        submission.operation = Delete{place.path};
-        submission.parent = place.directory;
-        submission.check = [check_kind](const store::ReadView& now,
-                                        const Operation& operation) -> Status {
-            const auto inode =
-                now.inode(CFSGATE_TRY(now.resolve(std::get<Delete>(operation).path)));
-            return check_kind(CFSGATE_TRY(Result<Inode>(inode)));
-        };
-        sequencer_.submit(std::move(submission), without_value(done));
-        return {};
-    }();
-    if (!submitted) done(tl::unexpected(submitted.error()));
+    const auto view = CFSGATE_TRY(this->view());
+    const Place place = CFSGATE_TRY(existing_place(caller, *view, parent, name));
+    CFSGATE_TRY(check_kind(*place.existing));
+    CFSGATE_TRY(may_change(caller));
+    Submission submission;
+    submission.operation = Delete{place.path};
+    submission.parent = place.directory;
+    submission.check = [check_kind](const store::ReadView& now,
+                                    const Operation& operation) -> Status {
+        const auto inode = now.inode(CFSGATE_TRY(now.resolve(std::get<Delete>(operation).path)));
+        return check_kind(CFSGATE_TRY(Result<Inode>(inode)));
+    };
+    return submission;
+}
+
+void FileSystem::remove(const Caller& caller, FileId parent, const std::string& name,
+                        bool directory, Done<void> done) {
+    done = deadlines_->guard(std::move(done));
+    auto submission = prepare_remove(caller, parent, name, directory);
+    if (!submission) return done(tl::unexpected(std::move(submission).error()));
+    sequencer_.submit(std::move(*submission), without_value(done));
 }
 
 void FileSystem::unlink(const Caller& caller, FileId parent, std::string name, Done<void> done) {
@@ -247,7 +258,7 @@ FileSystem::Check FileSystem::kinds_of_rename(InodeNumber source) const {
 
 Result<Submission> FileSystem::prepare_rename(const Caller& caller, FileId parent,
                                               const std::string& name, FileId new_parent,
-                                              const std::string& new_name) {
+                                              const std::string& new_name) const {
     const auto view = CFSGATE_TRY(this->view());
     const Place from = CFSGATE_TRY(existing_place(caller, *view, parent, name));
     if (new_parent == kRootId && find_virtual(new_name)) return fail(Errno::NoAccess);
@@ -345,6 +356,19 @@ void FileSystem::write(OpenFile& file, std::uint64_t offset, std::string data, W
     submit_write(&file, inode, std::move(submission), mode, std::move(done));
 }
 
+Operation FileSystem::truncation(std::uint64_t old_size, std::string path, std::uint64_t size) {
+    WriteFile write;
+    write.path = std::move(path);
+    write.truncate = true;
+    write.offset = static_cast<std::uint32_t>(size);
+    // A length without bytes is what peers make of an empty file: never send that form.
+    if (old_size == 0 && size > 0) {
+        write.data.assign(size, '\0');
+        write.offset = 0;
+    }
+    return write;
+}
+
 void FileSystem::truncate(const Caller& caller, FileId id, OpenFile* file, std::uint64_t size,
                           Done<Attributes> done) {
     done = deadlines_->guard(std::move(done));
@@ -362,22 +386,13 @@ void FileSystem::truncate(const Caller& caller, FileId id, OpenFile* file, std::
         }
     }
     const InodeNumber number = to_inode(id);
-    WriteFile write;
-    write.truncate = true;
-    write.offset = static_cast<std::uint32_t>(size);
     const auto view = this->view();
     if (!view) return done(tl::unexpected(view.error()));
-    if (const auto inode = (*view)->inode(number)) {
-        if (inode->is_directory()) return done(fail(Errno::IsDirectory));
-        if (auto path = (*view)->path_of(number)) write.path = std::move(*path);
-        // A length without bytes is what peers make of an empty file: never send that form.
-        if (inode->size == 0 && size > 0) {
-            write.data.assign(size, '\0');
-            write.offset = 0;
-        }
-    }
+    const auto inode = (*view)->inode(number);
+    if (inode && inode->is_directory()) return done(fail(Errno::IsDirectory));
+    const auto path = (*view)->path_of(number);
     Submission submission;
-    submission.operation = std::move(write);
+    submission.operation = truncation(inode ? inode->size : UINT64_MAX, path ? *path : "", size);
     WriteMode mode;
     mode.truncate = true;
     submit_write(file, number, std::move(submission), mode,
@@ -404,22 +419,22 @@ void FileSystem::answer_attributes(FileId id, const Done<Attributes>& done) cons
     done(getattr(id));
 }
 
-/// "Please unlock": setting a lock's time to 0 removes it if its lease has run out.
-bool FileSystem::release_expired_lock(const store::ReadView& view, const Inode& inode,
-                                      const std::string& path, const Done<Attributes>& done) {
-    if (!inode.is_directory() || !is_below_lock_directory(path)) return false;
-    const Digest checksum = entry_checksum(inode, {});
-    if (!store_.lock_leases().expired(path, checksum)) return false;
-    auto attributes = attributes_of(view, inode);
-    if (!attributes) return false;
+Result<Submission> FileSystem::prepare_mtime(const store::ReadView& view, const Inode& inode,
+                                             std::int64_t seconds) const {
+    if (seconds < 0 || seconds > std::int64_t{UINT32_MAX}) return fail(Errno::Invalid);
+    std::string path = CFSGATE_TRY(view.path_of(inode.number));
     Submission submission;
-    submission.operation = Unlock{path, checksum};
-    sequencer_.submit(std::move(submission),
-                      [done, before = std::move(*attributes)](Result<Outcome> outcome) {
-                          if (!outcome) return done(tl::unexpected(std::move(outcome).error()));
-                          done(before);
-                      });
-    return true;
+    if (seconds == 0 && inode.is_directory() && is_below_lock_directory(path)) {
+        // "Please unlock": it removes the lock if its lease has run out.
+        const Digest checksum = entry_checksum(inode, {});
+        if (store_.lock_leases().expired(path, checksum)) {
+            submission.operation = Unlock{std::move(path), checksum};
+            return submission;
+        }
+    }
+    submission.operation = SetMtime{std::move(path), static_cast<std::uint32_t>(seconds)};
+    submission.entry = inode.number;
+    return submission;
 }
 
 void FileSystem::set_mtime(const Caller& caller, FileId id, std::int64_t seconds,
@@ -428,26 +443,25 @@ void FileSystem::set_mtime(const Caller& caller, FileId id, std::int64_t seconds
     const Status submitted = [&]() -> Status {
         if (to_virtual(id) || id == kRootId) return fail(Errno::NoAccess);
         CFSGATE_TRY(may_change(caller));
-        if (seconds < 0 || seconds > std::int64_t{UINT32_MAX}) return fail(Errno::Invalid);
         const auto view = CFSGATE_TRY(this->view());
         const auto inode = view->inode(to_inode(id));
         if (!inode) {
+            if (seconds < 0 || seconds > std::int64_t{UINT32_MAX}) return fail(Errno::Invalid);
             // A removed file has no times that anybody else could see.
-            if (const auto removed = open_files_->attributes(to_inode(id))) {
-                done(*removed);
-                return {};
-            }
-            return fail(Errno::StaleHandle);
+            const auto removed = open_files_->attributes(to_inode(id));
+            if (!removed) return fail(Errno::StaleHandle);
+            done(*removed);
+            return {};
         }
-        const std::string path = CFSGATE_TRY(view->path_of(inode->number));
-        if (seconds == 0 && release_expired_lock(*view, *inode, path, done)) return {};
-        Submission submission;
-        submission.operation = SetMtime{path, static_cast<std::uint32_t>(seconds)};
-        submission.entry = inode->number;
-        sequencer_.submit(std::move(submission), [this, id, done](Result<Outcome> outcome) {
-            if (!outcome) return done(tl::unexpected(std::move(outcome).error()));
-            answer_attributes(id, done);
-        });
+        Submission submission = CFSGATE_TRY(prepare_mtime(*view, *inode, seconds));
+        const bool unlocks = std::holds_alternative<Unlock>(submission.operation);
+        const Attributes before = CFSGATE_TRY(attributes_of(*view, *inode));
+        sequencer_.submit(std::move(submission),
+                          [this, id, unlocks, before, done](Result<Outcome> outcome) {
+                              if (!outcome) return done(tl::unexpected(std::move(outcome).error()));
+                              if (unlocks) return done(before);
+                              answer_attributes(id, done);
+                          });
         return {};
     }();
     if (!submitted) done(tl::unexpected(submitted.error()));

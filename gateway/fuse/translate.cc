@@ -46,7 +46,7 @@ struct stat to_stat(const Attributes& attributes) {
     out.st_atim.tv_sec = attributes.mtime;
     out.st_mtim.tv_sec = attributes.mtime;
     out.st_ctim.tv_sec = attributes.mtime;
-    out.st_ctim.tv_nsec = static_cast<long>(attributes.version.value() % 1'000'000'000U);
+    out.st_ctim.tv_nsec = static_cast<long>(attributes.ctime_nanoseconds());
     return out;
 }
 
