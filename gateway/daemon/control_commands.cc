@@ -69,16 +69,18 @@ Result<store::ConfigDb> copy_tree(const store::Store& store) {
 
 ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
                                  std::string state_directory, std::chrono::milliseconds deadline,
-                                 StatusSource status)
+                                 StatusSource status, const NfsService& nfs)
     : store_(store),
       tree_(files, deadline),
       state_directory_(std::move(state_directory)),
-      status_(std::move(status)) {}
+      status_(std::move(status)),
+      nfs_(nfs) {}
 
 Result<json> ControlCommands::run(const json& request, const std::stop_token& stop) {
     const std::string command = CFSGATE_TRY(text_of(request, "command"));
     if (command == "status") return status_(is_set(request, "checksum"));
     if (command == "check") return check();
+    if (command == "nfs-clients") return nfs_.clients();
     if (command == "snapshot") return snapshot();
     if (command == "export") return export_database(request);
     if (command == "get") return get(request);

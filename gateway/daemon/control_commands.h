@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 
+#include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/tree_access.h"
 #include "store/store.h"
 
@@ -17,9 +18,10 @@ class ControlCommands {
 public:
     using StatusSource = std::function<Result<nlohmann::json>(bool with_checksum)>;
 
-    /// Borrows the store and the files.
+    /// Borrows the store, the files and the export.
     ControlCommands(store::Store& store, FileSystem& files, std::string state_directory,
-                    std::chrono::milliseconds deadline, StatusSource status);
+                    std::chrono::milliseconds deadline, StatusSource status,
+                    const NfsService& nfs);
 
     /// Errors: NotImplemented for an unknown command, Invalid for a missing field, and those of the
     /// command.
@@ -38,6 +40,7 @@ private:
     TreeAccess tree_;
     std::string state_directory_;
     StatusSource status_;
+    const NfsService& nfs_;
 };
 
 }  // namespace cfsgate::gateway::daemon

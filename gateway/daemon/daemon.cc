@@ -2,6 +2,7 @@
 #include "gateway/daemon/daemon.h"
 
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -35,6 +36,14 @@ const char* signal_name(int signal) {
         case SIGINT: return "SIGINT";
         default: return "SIGTERM";
     }
+}
+
+/// Each client of the export needs one.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 store::StoreOptions store_options(const Options& options) {
@@ -86,6 +95,7 @@ int Daemon::run() {
 
 Status Daemon::start() {
     start_time_ = system_wall_clock()();
+    if (options_.nfs.on) prepare_for_memory_pressure(log_);
     CFSGATE_TRY(start_signals());
     CFSGATE_TRY(find_identity());
     ::umask(027);
@@ -94,6 +104,7 @@ Status Daemon::start() {
     CFSGATE_TRY(open_store());
     CFSGATE_TRY(stop_if_asked());
     CFSGATE_TRY(mount());
+    start_nfs();
     start_watchdog();
     CFSGATE_TRY(start_control());
     CFSGATE_TRY(write_pid_file(options_.pid_file));
@@ -211,6 +222,13 @@ Status Daemon::mount() {
     return {};
 }
 
+void Daemon::start_nfs() {
+    doing_ = "starting the NFS export";
+    raise_descriptor_limit();
+    nfs_ = std::make_unique<NfsService>(*files_, options_.nfs, options_.deadline,
+                                        logging_.part("nfs"));
+}
+
 Status Daemon::start_control() {
     doing_ = "starting the control socket";
     auto status = [this](bool with_checksum) {
@@ -221,13 +239,14 @@ Status Daemon::start_control() {
                                     .sequencer = *sequencer_,
                                     .files = *files_,
                                     .mount = *mount_,
+                                    .nfs = *nfs_,
                                     .watchdog = watchdog_.get()};
         return make_status(sources, control_counters_, with_checksum);
     };
     // The façade's own deadline comes first; this one only bounds a façade that misses it.
     commands_ = std::make_unique<ControlCommands>(*store_, *files_, options_.state_directory,
                                                   options_.deadline + std::chrono::seconds(1),
-                                                  std::move(status));
+                                                  std::move(status), *nfs_);
     auto handler = [this](const nlohmann::json& request, const std::stop_token& stop) {
         return commands_->run(request, stop);
     };
@@ -266,6 +285,8 @@ void Daemon::end() {
     doing_ = "ending the control socket";
     control_.reset();
     commands_.reset();
+    doing_ = "ending the NFS export";
+    nfs_.reset();
     end_mount();
     doing_ = "ending the watchdog";
     watchdog_.reset();

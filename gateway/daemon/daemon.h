@@ -11,6 +11,7 @@
 #include "gateway/daemon/control_commands.h"
 #include "gateway/daemon/control_server.h"
 #include "gateway/daemon/logging.h"
+#include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/options.h"
 #include "gateway/daemon/probe.h"
 #include "gateway/daemon/start_report.h"
@@ -46,6 +47,7 @@ private:
     Status refuse_cluster() const;
     Status refuse_new_cluster_node() const;
     Status mount() CFSGATE_EXCLUDES(stoppable_mutex_);
+    void start_nfs();
     Status start_control();
     void start_watchdog();
     Status stop_if_asked() const;
@@ -75,6 +77,7 @@ private:
     std::unique_ptr<replication::Sequencer> sequencer_;
     std::unique_ptr<FileSystem> files_;
     std::unique_ptr<fuse::Mount> mount_;
+    std::unique_ptr<NfsService> nfs_;
     Mutex stoppable_mutex_;
     /// The mount while it may serve, for the signal thread.
     fuse::Mount* stoppable_ CFSGATE_GUARDED_BY(stoppable_mutex_) = nullptr;

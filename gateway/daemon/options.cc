@@ -63,7 +63,18 @@ po::options_description settings() {
         "tree-bytes-max", number("BYTES", defaults.tree_bytes_max), "limit of all file contents")(
         "entries-max", number("COUNT", defaults.entries_max), "limit of files and directories")(
         "deadline", number("SECONDS", static_cast<std::uint64_t>(defaults.deadline.count())),
-        "a change that is not done by then fails, outcome unknown");
+        "a change that is not done by then fails, outcome unknown")(
+        "nfs", word("on|off", "on"), "serve the tree by NFSv3 too")(
+        "nfs-port", number("PORT", defaults.nfs.port), "for NFS and MOUNT; 0: any free one")(
+        "nfs-listen", po::value<std::vector<std::string>>()->value_name("ADDRESS")->composing(),
+        "where NFS listens; may be given more than once (default: 127.0.0.1 and ::1)")(
+        "export.allow", po::value<std::vector<std::string>>()->value_name("RULE")->composing(),
+        "whom outside of this host NFS is for: 'NETWORK [ro|rw] [squash=root|all|none] [insecure] "
+        "[private=PATH,...]'; may be given more than once")(
+        "export.beyond-proof", word("refuse|squash", "refuse"),
+        "what becomes of a local caller that claims to be another user")(
+        "export.root-from-high-ports", word("off|on", "off"),
+        "believe that root is root also from a port above 1023");
     return options;
 }
 
@@ -131,6 +142,22 @@ Options to_options(const po::variables_map& values, std::string identity) {
     options.tree_bytes_max = number_within(values, "tree-bytes-max", 1, 4ULL << 30);
     options.entries_max = number_within(values, "entries-max", 1, 16ULL << 20);
     options.deadline = std::chrono::seconds(number_within(values, "deadline", 1, 3600));
+    options.nfs.on = !is_second(values, "nfs", "on", "off");
+    options.nfs.port = static_cast<std::uint16_t>(number_within(values, "nfs-port", 0, 65535));
+    if (values.count("nfs-listen") > 0) {
+        options.nfs.listen = values["nfs-listen"].as<std::vector<std::string>>();
+    }
+    if (values.count("export.allow") > 0) {
+        options.nfs.allow = values["export.allow"].as<std::vector<std::string>>();
+    }
+    if (is_second(values, "export.beyond-proof", "refuse", "squash")) {
+        options.nfs.beyond_proof = nfs::BeyondProof::Squash;
+    }
+    options.nfs.root_from_high_ports =
+        is_second(values, "export.root-from-high-ports", "off", "on");
+    if (const auto checked = to_server_options(options.nfs, options.deadline); !checked) {
+        throw BadValue{checked.error().detail};
+    }
     if (values.count("use") > 0) {
         options.use = is_second(values, "use", "store", "config.db") ? DatabaseChoice::ConfigDb
                                                                      : DatabaseChoice::Store;

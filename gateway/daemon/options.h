@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "gateway/daemon/nfs_service.h"
 #include "gateway/file_system.h"
 #include "store/base/default_paths.h"
 #include "store/model/limits.h"
@@ -40,6 +41,7 @@ struct Options {
     std::uint64_t entries_max = limits::kEntriesMax;
     std::chrono::seconds deadline{30};
     DatabaseChoice use = DatabaseChoice::Ask;
+    NfsOptions nfs;
 };
 
 /// The program ends at once: `output` goes to stdout, `error` to stderr.

@@ -81,6 +81,7 @@ Result<json> make_status(const StatusSources& sources, const ControlCounters& co
     status["tree"] = CFSGATE_TRY(tree_part(sources, with_checksum));
     status["store"] = store_part(sources);
     status["mount"] = mount_part(sources);
+    status["nfs"] = sources.nfs.status();
     status["sequencer"] = sequencer_part(sources);
     status["files"] = files_part(sources);
     status["probe"] = probe_part(sources);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gateway/daemon/control_server.h"
+#include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/options.h"
 #include "gateway/daemon/watchdog.h"
 #include "gateway/file_system.h"
@@ -25,6 +26,7 @@ struct StatusSources {
     const replication::Sequencer& sequencer;
     const FileSystem& files;
     const fuse::Mount& mount;
+    const NfsService& nfs;
     const Watchdog* watchdog = nullptr;  ///< none without systemd's watchdog
 };
 

@@ -2,8 +2,8 @@
 # Debian packages that the scripts need, and how they are installed. Sourced.
 
 packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libexpected-dev libfuse3-dev
-    libisal-dev liblmdb-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev ninja-build
-    nlohmann-json3-dev pkg-config"
+    libisal-dev liblmdb-dev libnfs-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev
+    libtirpc-dev ninja-build nlohmann-json3-dev pkg-config rpcsvc-proto"
 packages_to_run="fuse3 mount"
 # The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
 packages_to_test="ansible-core clang-format git libgmock-dev libgtest-dev nano procps python3

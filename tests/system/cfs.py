@@ -149,7 +149,8 @@ def abort_all():
 class Daemon:
     """cfsgated in the foreground on directories of its own."""
 
-    def __init__(self, node_name="pve1", arguments=(), environment=None, state=None, local=True):
+    def __init__(self, node_name="pve1", arguments=(), environment=None, state=None, local=True,
+                 nfs=False):
         self.base = tempfile.mkdtemp(prefix="cfs.", dir="/tmp")
         os.chmod(self.base, 0o755)  # others must reach the mount
         self.mount = os.path.join(self.base, "m")
@@ -160,6 +161,7 @@ class Daemon:
         self.log_file = os.path.join(self.base, "log")
         self.node_name = node_name
         self.local = local
+        self.nfs = nfs  # on a free port of the loopback addresses
         self.arguments = list(arguments)
         self.environment = dict(environment or {})
         self.process = None
@@ -177,6 +179,7 @@ class Daemon:
         command += ["--mount", self.mount, "--state", self.state, "--run", self.run,
                     "--pid-file", self.pid_file, "--control", self.control,
                     "--node-name", self.node_name]
+        command += ["--nfs-port", "0"] if self.nfs else ["--nfs", "off"]
         return command + self.arguments
 
     def full_environment(self):

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/nfs/file_handle.h"
+
+#include "store/base/bytes.h"
+#include "store/base/crc32c.h"
+
+namespace cfsgate::gateway::nfs {
+namespace {
+
+constexpr std::uint32_t kFormat = 1;  // with the three zero bytes
+
+}  // namespace
+
+std::string encode_handle(std::uint64_t file_system, FileId id) {
+    ByteWriter out;
+    out.put(kFormat);
+    out.put(file_system);
+    out.put(id.value());
+    out.put(Crc32c::of(out.bytes()));
+    return out.take();
+}
+
+Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system) {
+    ByteReader in(bytes);
+    const auto format = in.take<std::uint32_t>();
+    const auto of = in.take<std::uint64_t>();
+    const FileId id(in.take<std::uint64_t>());
+    const auto crc = in.take<std::uint32_t>();
+    CFSGATE_TRY(in.finish("file handle"));
+    if (crc != Crc32c::of(bytes.substr(0, kHandleBytes - sizeof(crc)))) {
+        return fail(Errno::BadMessage, "file handle: the checksum is wrong");
+    }
+    if (format != kFormat) return fail(Errno::BadMessage, "file handle: unknown format");
+    if (of != file_system) return fail(Errno::StaleHandle, "file handle: of another file system");
+    return id;
+}
+
+}  // namespace cfsgate::gateway::nfs
