@@ -143,13 +143,27 @@ def test_times_are_the_time_of_the_last_change(folder):
     assert cfs.fresh_stat(f"{folder}/f").mtime.sec >= before
 
 
-def test_a_directory_is_not_touched_by_changes_in_it(folder):
+def test_the_times_of_a_directory_are_not_touched_by_changes_in_it(folder):
     cfs.set_mtime(folder, 1000000000)
-    version = cfs.version_of(folder)
     cfs.write(f"{folder}/f", b"x")
     os.unlink(f"{folder}/f")
-    assert cfs.fresh_stat(folder).mtime.sec == 1000000000
-    assert cfs.version_of(folder) == version
+    found = cfs.fresh_stat(folder)
+    assert found.mtime.sec == found.ctime.sec == 1000000000
+
+
+def test_difference_a_directory_shows_the_version_of_its_names(folder):
+    path = f"{folder}/f"
+    version = cfs.version_of(folder)
+    cfs.write(path, b"x")
+    created = cfs.version_of(folder)
+    assert created > version
+    cfs.write(path, b"y")
+    assert cfs.version_of(folder) == created, "a file's content is not its directory's matter"
+    os.rename(path, f"{folder}/g")
+    moved = cfs.version_of(folder)
+    assert moved > created
+    os.unlink(f"{folder}/g")
+    assert cfs.version_of(folder) > moved
 
 
 def test_the_root_and_virtual_entries_have_no_times(mount, folder):
