@@ -28,7 +28,8 @@ void VirtualTexts::drop_old(Time now) {
     std::erase_if(texts_, [&](const auto& text) { return now - text.second.made > kTextKept; });
 }
 
-Adapter::Adapter(FileSystem& served) : files(served), file_system(served.id()) {
+Adapter::Adapter(FileSystem& served, ExportRules export_rules)
+    : files(served), rules(std::move(export_rules)), file_system(served.id()) {
     std::random_device random;
     std::generate(write_verifier.begin(), write_verifier.end(),
                   [&] { return static_cast<char>(random()); });

@@ -44,7 +44,7 @@ struct Request {
     std::uint32_t xid = 0;
     std::uint32_t procedure = 0;
     std::uint64_t client = 0;  ///< of the connection
-    std::string address;       ///< of the peer, for lists
+    std::string_view address;  ///< of the peer, for lists; borrowed like the arguments
     ServedAsPtr as;
     std::string_view arguments;  ///< borrowed until the procedure returns
 
@@ -70,7 +70,8 @@ struct Change {
     /// Whether a repeat must get the first answer.
     bool remembered = true;
     std::function<void(const RequestKey& key, Answered answered)> run;
-    std::string later;  ///< the whole reply that says "try again later"
+    /// The whole reply that says "try again later".
+    std::function<std::string()> later;
 };
 
 struct BadArguments {};
@@ -97,9 +98,10 @@ private:
 
 /// The state of the export. Outlives every change in work.
 struct Adapter {
-    explicit Adapter(FileSystem& served);
+    Adapter(FileSystem& served, ExportRules export_rules);
 
     FileSystem& files;
+    const ExportRules rules;  ///< identities point into them
     const std::uint64_t file_system;
     ExclusiveCreates exclusive_creates;
     VirtualTexts virtual_texts;

@@ -10,6 +10,7 @@ Connection::Connection(std::uint64_t number, UniqueFd socket, SocketAddress from
     : id(number),
       fd(std::move(socket)),
       address(from),
+      ip(from.ip.to_string()),
       peer(std::move(who)),
       reader(limits),
       since(now),

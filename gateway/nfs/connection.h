@@ -22,7 +22,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 /// Whom a credential is served as; kept since a client sends the same ones over and over.
 struct KnownCredential {
     std::string credential;
-    ServedAsPtr as;        ///< null: refused, AUTH_TOOWEAK
+    ServedAsPtr as;  ///< null: refused
+    rpc2_auth_stat refusal = RPC2_AUTH_OK;
     std::string key_part;  ///< of a request's key
 };
 
@@ -34,6 +35,7 @@ struct Connection {
     const std::uint64_t id;
     UniqueFd fd;
     const SocketAddress address;
+    const std::string ip;  ///< of the address, as text
     Peer peer;
     bool waiting_for_groups = false;
     SteadyTime groups_from;  ///< when they were asked for

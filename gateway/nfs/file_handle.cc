@@ -31,6 +31,9 @@ Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system) 
         return fail(Errno::BadMessage, "file handle: the checksum is wrong");
     }
     if (format != kFormat) return fail(Errno::BadMessage, "file handle: unknown format");
+    // The root's number in the tree, and another name for it here: what is asked of kRootId would not
+    // be asked of it.
+    if (id == FileId()) return fail(Errno::BadMessage, "file handle: of no entry");
     if (of != file_system) return fail(Errno::StaleHandle, "file handle: of another file system");
     return id;
 }

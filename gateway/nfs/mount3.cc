@@ -26,6 +26,10 @@ Result<Attributes> find_directory(const Adapter& adapter, const Caller& caller,
     return at;
 }
 
+std::string mount_key(const Request& request, std::string_view path) {
+    return std::string(request.address) + " " + std::string(path);
+}
+
 Answer mount_null(const AdapterPtr&, const Request& request) {
     if (!request.arguments.empty()) return BadArguments{};
     return Reply{accepted_reply(request.xid), {}, MNT3_OK};
@@ -42,7 +46,7 @@ Answer mount_mnt(const AdapterPtr& adapter, const Request& request) {
         return reply_with(request.xid, result.fhs_status, result);
     }
     if (adapter->mounted.size() < kMountsListedMax) {
-        adapter->mounted[request.address + " " + path] = path;
+        adapter->mounted[mount_key(request, path)] = path;
     }
     std::string handle = adapter->handle_of(directory->id);
     std::array<int, 1> flavors{RPC2_AUTH_SYS};
@@ -57,15 +61,15 @@ Answer mount_mnt(const AdapterPtr& adapter, const Request& request) {
 Answer mount_umnt(const AdapterPtr& adapter, const Request& request) {
     const auto arguments = Decoded<MountPath>::whole(request.arguments);
     if (!arguments) return BadArguments{};
-    adapter->mounted.erase(request.address + " " + (*arguments)->path);
+    adapter->mounted.erase(mount_key(request, (*arguments)->path));
     return Reply{accepted_reply(request.xid), {}, MNT3_OK};
 }
 
 Answer mount_umntall(const AdapterPtr& adapter, const Request& request) {
     if (!request.arguments.empty()) return BadArguments{};
-    std::erase_if(adapter->mounted, [&](const auto& mount) {
-        return mount.first.starts_with(request.address + " ");
-    });
+    const std::string host = mount_key(request, "");
+    std::erase_if(adapter->mounted,
+                  [&](const auto& mount) { return mount.first.starts_with(host); });
     return Reply{accepted_reply(request.xid), {}, MNT3_OK};
 }
 

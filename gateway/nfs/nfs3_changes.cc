@@ -25,7 +25,7 @@ struct Parts {
 Change to_change(const AdapterPtr& adapter, const Request& request, Parts parts) {
     Change change;
     change.harmless_to_repeat = parts.harmless_to_repeat;
-    change.later = parts.failure(NFS3ERR_JUKEBOX);
+    change.later = [failure = parts.failure] { return failure(NFS3ERR_JUKEBOX); };
     // Holds on to the adapter and to the caller's groups until it is answered.
     change.run = [adapter, as = request.as, parts = std::move(parts)](const RequestKey& key,
                                                                       Answered answered) {
@@ -387,7 +387,7 @@ Answer nfs3_commit(const AdapterPtr& adapter, const Request& request) {
     Change change;
     change.harmless_to_repeat = true;
     change.remembered = false;
-    change.later = reply(NFS3ERR_JUKEBOX);
+    change.later = [reply] { return reply(NFS3ERR_JUKEBOX); };
     change.run = [adapter, reply](const RequestKey&, Answered answered) {
         adapter->files.sync_all([reply, answered = std::move(answered)](Status synced) {
             const nfsstat3 status = synced ? NFS3_OK : to_nfsstat3(synced.error().code);

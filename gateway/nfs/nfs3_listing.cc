@@ -107,7 +107,10 @@ Reply list(Adapter& adapter, const Request& request, const Wanted& wanted) {
                               [&](const DirectoryEntry& entry) { return entries.add(entry); });
     const post_op_attr about = to_post_op(*attributes, adapter.file_system);
     if (!listed) return refuse(request, to_nfsstat3(listed.error().code), about);
-    if (entries.full() && entries.count() == 0) return refuse(request, NFS3ERR_TOOSMALL, about);
+    const bool none_fits = entries.full() && entries.count() == 0;
+    if (none_fits || wanted.bytes_max < kAroundEntries) {
+        return refuse(request, NFS3ERR_TOOSMALL, about);
+    }
     out.put(std::uint32_t{0});
     out.put(std::uint32_t{entries.full() ? 0U : 1U});
     return reply;

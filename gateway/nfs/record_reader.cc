@@ -34,7 +34,8 @@ Status RecordReader::begin_fragment() {
 Result<std::optional<std::string_view>> RecordReader::next(std::string_view& input) {
     if (std::exchange(delivered_, false)) {
         record_.clear();
-        if (record_.capacity() > kKeptBytes) record_ = std::string();
+        // By exchange: an assignment may keep the memory.
+        if (record_.capacity() > kKeptBytes) std::string().swap(record_);
     }
     while (!input.empty() || (in_fragment_ && left_ == 0)) {
         if (!in_fragment_) {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/nfs/rpc.h"
 
+#include "gateway/nfs/xdr_writer.h"
 #include "store/base/check.h"
 
 namespace cfsgate::gateway::nfs {
 namespace {
+
+constexpr std::size_t kUsualReplyBytes = 256;
 
 std::string encode_reply(const rpc2_reply& reply) {
     auto bytes = encode_xdr(reply);
@@ -74,9 +77,17 @@ Result<AuthSys> parse_auth_sys(std::string_view body) {
 }
 
 std::string accepted_reply(std::uint32_t xid) {
-    rpc2_reply reply = reply_to(xid, RPC2_MSG_ACCEPTED);
-    reply.body.rpc2_reply_body_u.accepted.data.stat = RPC2_SUCCESS;
-    return encode_reply(reply);
+    // The same for every call but for its first word.
+    static const std::string kTemplate = [] {
+        rpc2_reply reply = reply_to(0, RPC2_MSG_ACCEPTED);
+        reply.body.rpc2_reply_body_u.accepted.data.stat = RPC2_SUCCESS;
+        return encode_reply(reply);
+    }();
+    std::string reply;
+    reply.reserve(kUsualReplyBytes);
+    XdrWriter(reply).put(xid);
+    reply.append(kTemplate, sizeof(xid));
+    return reply;
 }
 
 std::string error_reply(std::uint32_t xid, rpc2_accept_stat why, rpc2_versions versions) {

@@ -72,11 +72,6 @@ const Program* find_program(std::uint32_t number) {
     return found == kPrograms.end() ? nullptr : found;
 }
 
-std::string name_of(const RpcCall& call) {
-    if (call.program == NFS_PROGRAM) return std::string(nfs3_procedure_name(call.procedure));
-    return "MOUNT " + std::to_string(call.procedure);
-}
-
 ServedAsPtr nobody() {
     static const ServedAsPtr kNobodyServed = std::make_shared<const ServedAs>(Identity{});
     return kNobodyServed;
@@ -84,11 +79,16 @@ ServedAsPtr nobody() {
 
 }  // namespace
 
+std::string Server::Loop::CallName::text() const {
+    if (program == NFS_PROGRAM) return std::string(nfs3_procedure_name(procedure));
+    return "MOUNT " + std::to_string(procedure);
+}
+
 Server::Loop::Loop(FileSystem& files, ServerOptions options, Logger log)
     : files_(files),
       options_(std::move(options)),
       log_(std::move(log)),
-      adapter_(std::make_shared<Adapter>(files)),
+      adapter_(std::make_shared<Adapter>(files, std::move(options_.rules))),
       next_id_(kFirstConnectionId),
       scratch_(kReceiveBytes) {
     adapter_->networks = options_.networks;
@@ -99,7 +99,7 @@ Server::Loop::~Loop() { stop(); }
 // --- Start and end ---
 
 Status Server::Loop::start() {
-    doorman_ = CFSGATE_TRY(Doorman::make(options_.rules));
+    doorman_ = CFSGATE_TRY(Doorman::make(adapter_->rules));
     epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
     if (!epoll_.valid()) return fail_posix(errno, "epoll_create1");
     mailbox_ = CFSGATE_TRY(Mailbox::make());
@@ -442,11 +442,22 @@ const KnownCredential& Server::Loop::known(Connection& connection, const std::st
     for (const KnownCredential& one : all) {
         if (one.credential == credential) return one;
     }
-    KnownCredential made{credential, nullptr, {}};
+    if (all.size() >= kCredentialsKept) all.erase(all.begin());
+    all.push_back(judge_credential(connection, credential));
+    return all.back();
+}
+
+KnownCredential Server::Loop::judge_credential(Connection& connection,
+                                               const std::string& credential) {
+    KnownCredential made{credential, nullptr, RPC2_AUTH_TOOWEAK, {}};
     Claim claim;
     ByteWriter key;
     if (!credential.empty()) {
         auto claimed = parse_auth_sys(credential);
+        if (!claimed) {
+            made.refusal = RPC2_AUTH_BADCRED;
+            return made;
+        }
         claim.given = true;
         claim.uid = claimed->uid;
         claim.gid = claimed->gid;
@@ -467,43 +478,38 @@ const KnownCredential& Server::Loop::known(Connection& connection, const std::st
     }
     if (judgement.identity) made.as = std::make_shared<const ServedAs>(*judgement.identity);
     made.key_part = connection.client_key() + key.take();
-    if (all.size() >= kCredentialsKept) all.erase(all.begin());
-    all.push_back(std::move(made));
-    return all.back();
+    return made;
 }
 
 void Server::Loop::serve(Connection& connection, const RpcCall& call,
                          Answer (*program)(const AdapterPtr&, const Request&)) {
-    const auto refuse_credential = [&](rpc2_auth_stat why, const char* text) {
-        ++connection.errors;
-        connection.last_error = text;
-        connection.out.push({auth_error_reply(call.xid, why), {}, 0});
-    };
-    Request request{call.xid, call.procedure, connection.id, connection.address.ip.to_string(),
-                    nobody(), call.arguments};
-    std::string key_part;
+    Request request{call.xid,      call.procedure, connection.id,
+                    connection.ip, nobody(),       call.arguments};
+    const std::string* key_part = nullptr;
     if (call.procedure != 0) {  // NULL is for everybody
-        if (!call.credential.empty() && !parse_auth_sys(call.credential)) {
-            return refuse_credential(RPC2_AUTH_BADCRED, "a malformed credential");
-        }
         const KnownCredential& credential = known(connection, call.credential);
         if (credential.as == nullptr) {
-            return refuse_credential(RPC2_AUTH_TOOWEAK, "claims more than is proven");
+            ++connection.errors;
+            connection.last_error = credential.refusal == RPC2_AUTH_TOOWEAK
+                                        ? "claims more than is proven"
+                                        : "a malformed credential";
+            return connection.out.push({auth_error_reply(call.xid, credential.refusal), {}, 0});
         }
         request.as = credential.as;
-        key_part = credential.key_part;
+        key_part = &credential.key_part;
     }
+    const CallName name{call.program, call.procedure};
     Answer answer = program(adapter_, request);
     if (auto* done = std::get_if<Reply>(&answer)) {
-        return reply(connection, std::move(*done), name_of(call));
+        return reply(connection, std::move(*done), name);
     }
     if (auto* change = std::get_if<Change>(&answer)) {
-        return begin_change(connection, call, key_part, std::move(*change));
+        return begin_change(connection, call, *key_part, std::move(*change));
     }
     const bool bad = std::holds_alternative<BadArguments>(answer);
     if (bad) counters.bad_arguments.fetch_add(1, std::memory_order_relaxed);
     ++connection.errors;
-    connection.last_error = (bad ? "bad arguments of " : "unknown procedure ") + name_of(call);
+    connection.last_error = (bad ? "bad arguments of " : "unknown procedure ") + name.text();
     connection.out.push(
         {error_reply(call.xid, bad ? RPC2_GARBAGE_ARGS : RPC2_PROC_UNAVAIL), {}, 0});
 }
@@ -530,7 +536,12 @@ void Server::Loop::begin_change(Connection& connection, const RpcCall& call,
         }
     }
     const std::uint64_t ticket = next_ticket_++;
-    Pending pending{connection.id, key, now_, call.arguments.size(), call.xid, name_of(call), {}};
+    Pending pending;
+    pending.connection = connection.id;
+    pending.key = key;
+    pending.since = now_;
+    pending.bytes = call.arguments.size();
+    pending.name = {call.program, call.procedure};
     if (change.harmless_to_repeat) pending.later = std::move(change.later);
     ++connection.calls_in_work;
     connection.work_bytes += pending.bytes;
@@ -549,26 +560,24 @@ void Server::Loop::on_answered(std::uint64_t ticket, Reply done) {
     if (found == pending_.end()) return;
     const Pending pending = std::move(found->second);
     pending_.erase(found);
-    const bool answered_late = !pending.key.empty() && pending.what.empty();
-    if (!pending.key.empty() && !answered_late) {
+    if (!pending.key.empty() && !pending.answered) {
         replies_.finish(pending.key, done.head + done.data, now_);
     }
     Connection* connection = find(pending.connection);
     if (connection == nullptr) return;
     --connection->calls_in_work;
     connection->work_bytes -= pending.bytes;
-    if (!pending.what.empty()) reply(*connection, std::move(done), pending.what);
+    if (!pending.answered) reply(*connection, std::move(done), pending.name);
     answered_.push_back(connection->id);
 }
 
 // --- What goes out ---
 
-void Server::Loop::reply(Connection& connection, Reply done, std::string_view what) {
+void Server::Loop::reply(Connection& connection, Reply done, CallName name) {
     // A name that is not there is an everyday answer.
     if (done.status != NFS3_OK && done.status != NFS3ERR_NOENT) {
         ++connection.errors;
-        connection.last_error = std::string(nfs3_status_name(done.status)) + " in ";
-        connection.last_error += what;
+        connection.last_error = std::string(nfs3_status_name(done.status)) + " in " + name.text();
     }
     connection.out.push(std::move(done));
 }
@@ -643,15 +652,17 @@ void Server::Loop::tick() {
 /// has no caller any more.
 void Server::Loop::answer_late(SteadyTime now) {
     for (auto& [ticket, pending] : pending_) {
-        if (pending.later.empty() || now - pending.since < options_.deadline) continue;
+        if (pending.answered || !pending.later || now - pending.since < options_.deadline) {
+            continue;
+        }
+        pending.answered = true;
         counters.late.fetch_add(1, std::memory_order_relaxed);
-        if (!pending.key.empty()) replies_.finish(pending.key, pending.later, now);
+        std::string later = pending.later();
+        if (!pending.key.empty()) replies_.finish(pending.key, later, now);
         if (Connection* connection = find(pending.connection)) {
-            reply(*connection, {std::move(pending.later), {}, NFS3ERR_JUKEBOX}, pending.what);
+            reply(*connection, {std::move(later), {}, NFS3ERR_JUKEBOX}, pending.name);
             answered_.push_back(connection->id);
         }
-        pending.later.clear();
-        pending.what.clear();
     }
 }
 

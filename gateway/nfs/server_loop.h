@@ -42,6 +42,11 @@ public:
     Result<std::vector<ClientStatus>> clients();
 
 private:
+    struct CallName {
+        std::uint32_t program = 0;
+        std::uint32_t procedure = 0;
+        std::string text() const;
+    };
     struct Listener {
         UniqueFd fd;
         SocketAddress address;
@@ -53,9 +58,9 @@ private:
         RequestKey key;  ///< empty: not remembered
         SteadyTime since;
         std::size_t bytes = 0;
-        std::uint32_t xid = 0;
-        std::string what;   ///< its procedure
-        std::string later;  ///< empty: there is no answer but the outcome
+        CallName name;
+        std::function<std::string()> later;  ///< empty: there is no answer but the outcome
+        bool answered = false;               ///< "try again later"
     };
 
     Status listen(const SocketAddress& address);
@@ -84,12 +89,13 @@ private:
     void serve(Connection& connection, const RpcCall& call,
                Answer (*program)(const AdapterPtr&, const Request&));
     const KnownCredential& known(Connection& connection, const std::string& credential);
+    KnownCredential judge_credential(Connection& connection, const std::string& credential);
     void begin_change(Connection& connection, const RpcCall& call, const std::string& key_part,
                       Change change);
     void on_answered(std::uint64_t ticket, Reply reply);
 
     // --- What goes out ---
-    void reply(Connection& connection, Reply reply, std::string_view what);
+    void reply(Connection& connection, Reply reply, CallName name);
     void flush(Connection& connection);
     void settle(Connection& connection);
     void charge(Connection& connection);
