@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include <boost/program_options.hpp>
 
@@ -28,20 +29,69 @@ po::options_description places() {
 
 po::options_description config_keys() {
     auto keys = places();
-    keys.add_options()("pid-file",
-                       po::value<std::string>()->default_value(default_paths::kPidFile));
+    keys.add_options()("pid-file", po::value<std::string>()->default_value(
+                                       default_paths::kPidFile))("nfs-port", po::value<int>());
     return keys;
+}
+
+auto port_value() { return po::value<int>()->value_name("PORT"); }
+constexpr const char* kPortHelp =
+    "its port for NFS and MOUNT (default: nfs-port of the file, 2049)";
+
+po::options_description nfs_options() {
+    const Arguments defaults;
+    po::options_description options;
+    options.add_options()(
+        "server", po::value<std::string>()->value_name("HOST")->default_value(defaults.server),
+        "the NFS server")("port", port_value(), kPortHelp)(
+        "export", po::value<std::string>()->value_name("PATH")->default_value(defaults.export_path),
+        "what the server exports")(
+        "timeout", po::value<int>()->value_name("SECONDS")->default_value(defaults.timeout_seconds),
+        "how long to wait for an answer, 1 to 3600");
+    return options;
+}
+
+po::options_description mount_options() {
+    po::options_description options;
+    options.add_options()(
+        "address",
+        po::value<std::string>()->value_name("ADDRESS")->default_value(Arguments().server),
+        "where the local daemon listens")("port", port_value(), kPortHelp)(
+        "read-only", po::bool_switch(), "mount read-only")(
+        "options,o", po::value<std::vector<std::string>>()->value_name("EXTRA"),
+        "further mount options; they win")("unmount", po::bool_switch(),
+                                           "take the mount at DIR away, whatever uses it");
+    return options;
+}
+
+po::options_description own_options(OptionSet set) {
+    po::options_description json;
+    json.add_options()("json", po::bool_switch(), "print the answer as JSON");
+    po::options_description options;
+    switch (set) {
+        case OptionSet::Daemon: return std::move(json.add(places()));
+        case OptionSet::Status:
+            options.add_options()("checksum", po::bool_switch(), "also the checksum of the tree");
+            return std::move(json.add(options).add(places()));
+        case OptionSet::Nfs: return nfs_options();
+        case OptionSet::NfsData: return std::move(json.add(nfs_options()));
+        case OptionSet::NfsList:
+            options.add_options()("long,l", po::bool_switch(), "mode, owner, size and time too");
+            return std::move(json.add(options).add(nfs_options()));
+        case OptionSet::NfsPut:
+            options.add_options()("in-place", po::bool_switch(),
+                                  "overwrite the file itself; others may see it empty or in part");
+            return std::move(options.add(nfs_options()));
+        case OptionSet::MountNfs: return mount_options();
+    }
+    return options;
 }
 
 po::options_description visible_options(const Syntax& syntax) {
     po::options_description options("Options");
-    options.add_options()("help,h", "print this text")("json", po::bool_switch(),
-                                                       "print the answer as JSON")(
+    options.add_options()("help,h", "print this text")(
         "config", po::value<std::string>()->value_name("FILE"), "the daemon's configuration file");
-    if (syntax.name == "status") {
-        options.add_options()("checksum", po::bool_switch(), "also the checksum of the tree");
-    }
-    options.add(places());
+    options.add(own_options(syntax.options));
     return options;
 }
 
@@ -67,10 +117,41 @@ EarlyExit help(const Syntax& syntax, const po::options_description& options) {
     return {kOk, text.str(), {}};
 }
 
+bool is_set(const po::variables_map& values, const char* name) {
+    return values.count(name) > 0 && values[name].as<bool>();
+}
+
+template <class T>
+void take(const po::variables_map& values, const char* name, T& target) {
+    if (values.count(name) > 0) target = values[name].as<T>();
+}
+
+void check_range(const char* name, int value, int max) {
+    if (value >= 1 && value <= max) return;
+    throw std::runtime_error(std::string(name) + ": not within 1 and " + std::to_string(max));
+}
+
+void take_nfs(const po::variables_map& values, Arguments& arguments) {
+    take(values, "server", arguments.server);
+    take(values, "address", arguments.server);
+    take(values, "nfs-port", arguments.port);
+    take(values, "port", arguments.port);
+    take(values, "export", arguments.export_path);
+    take(values, "timeout", arguments.timeout_seconds);
+    take(values, "options", arguments.mount_options);
+    arguments.long_listing = is_set(values, "long");
+    arguments.in_place = is_set(values, "in-place");
+    arguments.read_only = is_set(values, "read-only");
+    arguments.unmount = is_set(values, "unmount");
+    check_range("port", arguments.port, 65535);
+    check_range("timeout", arguments.timeout_seconds, 3600);
+}
+
 Arguments to_arguments(const po::variables_map& values) {
     Arguments arguments;
-    arguments.json = values["json"].as<bool>();
-    arguments.checksum = values.count("checksum") > 0 && values["checksum"].as<bool>();
+    arguments.json = is_set(values, "json");
+    arguments.checksum = is_set(values, "checksum");
+    take_nfs(values, arguments);
     arguments.control = values["control"].as<std::string>();
     arguments.state = values["state"].as<std::string>();
     arguments.mount = values["mount"].as<std::string>();

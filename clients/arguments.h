@@ -2,6 +2,7 @@
 // The command line of a subcommand, and what the daemon's configuration file says of its places.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,16 +18,39 @@ struct Arguments {
     std::string state = default_paths::kState;
     std::string mount = default_paths::kMountPoint;
     std::string pid_file = default_paths::kPidFile;
+
+    // Over NFS.
+    std::string server = "127.0.0.1";
+    int port = 2049;
+    std::string export_path = "/etc/pve";
+    int timeout_seconds = 30;
+    bool long_listing = false;
+    bool in_place = false;
+    bool read_only = false;
+    bool unmount = false;
+    std::vector<std::string> mount_options;
+
     std::vector<std::string> operands;
 };
 
-/// What a subcommand accepts besides --help, --json, --config, --control, --state and --mount.
+/// Which options a subcommand accepts besides --help and --config.
+enum class OptionSet : std::uint8_t {
+    Daemon,   ///< --json, --control, --state, --mount
+    Status,   ///< the same and --checksum
+    Nfs,      ///< --server, --port, --export, --timeout
+    NfsData,  ///< the same and --json
+    NfsList,  ///< the same and --long
+    NfsPut,   ///< those of Nfs and --in-place
+    MountNfs,
+};
+
 struct Syntax {
     std::string name;
     std::string operands;  ///< as help shows them, such as "FILE" or "[PATH]"
     std::string summary;
     std::size_t operands_min = 0;
     std::size_t operands_max = 0;
+    OptionSet options = OptionSet::Daemon;
 };
 
 /// The program ends at once.

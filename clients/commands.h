@@ -20,5 +20,13 @@ int run_rm(const Arguments& arguments);
 int run_mv(const Arguments& arguments);
 int run_mkdir(const Arguments& arguments);
 int run_ls(const Arguments& arguments);
+int run_mount_nfs(const Arguments& arguments);
+int run_nfs_ls(const Arguments& arguments);
+int run_nfs_cat(const Arguments& arguments);
+int run_nfs_put(const Arguments& arguments);
+int run_nfs_rm(const Arguments& arguments);
+int run_nfs_stat(const Arguments& arguments);
+int run_nfs_mv(const Arguments& arguments);
+int run_nfs_clients(const Arguments& arguments);
 
 }  // namespace cfsgate::clients

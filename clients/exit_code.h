@@ -8,7 +8,7 @@ enum ExitCode : int {
     kOk = 0,
     kFailed = 1,        ///< what was asked failed, or a check found something
     kUsage = 2,         ///< the command line or the configuration file is wrong
-    kNotReachable = 3,  ///< no daemon answers on the control socket
+    kNotReachable = 3,  ///< no daemon answers on the control socket, no server over NFS
     kInUse = 4,         ///< an offline command, and a daemon uses the store
 };
 

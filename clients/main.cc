@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -18,9 +19,9 @@ struct Command {
     int (*run)(const Arguments&);
 };
 
-const std::array<Command, 12>& commands() {
-    static const std::array<Command, 12> kCommands{{
-        {{"status", "", "Shows how the running daemon is.", 0, 0}, run_status},
+const std::array<Command, 20>& commands() {
+    static const std::array<Command, 20> kCommands{{
+        {{"status", "", "Shows how the running daemon is.", 0, 0, OptionSet::Status}, run_status},
         {{"ls", "[PATH]", "Lists a directory of the tree.", 0, 1}, run_ls},
         {{"get", "PATH", "Prints a file of the tree.", 1, 1}, run_get},
         {{"put", "PATH", "Writes stdin to a file of the tree, as a whole.", 1, 1}, run_put},
@@ -33,19 +34,39 @@ const std::array<Command, 12>& commands() {
         {{"export", "FILE", "Writes the tree as a config.db that must not exist yet.", 1, 1},
          run_export},
         {{"abort", "", "Cuts the mount, so that nothing hangs on it.", 0, 0}, run_abort},
+        {{"mount-nfs", "DIR", "Mounts the tree by NFS from this host's daemon, or unmounts.", 1, 1,
+          OptionSet::MountNfs},
+         run_mount_nfs},
+        {{"nfs ls", "[PATH]", "Lists a directory over NFS, without a mount.", 0, 1,
+          OptionSet::NfsList},
+         run_nfs_ls},
+        {{"nfs cat", "PATH", "Prints a file over NFS.", 1, 1, OptionSet::Nfs}, run_nfs_cat},
+        {{"nfs put", "PATH [FILE]", "Replaces a file over NFS by stdin or FILE, as a whole.", 1, 2,
+          OptionSet::NfsPut},
+         run_nfs_put},
+        {{"nfs rm", "PATH", "Removes a file or an empty directory over NFS.", 1, 1, OptionSet::Nfs},
+         run_nfs_rm},
+        {{"nfs mv", "FROM TO", "Renames over NFS.", 2, 2, OptionSet::Nfs}, run_nfs_mv},
+        {{"nfs stat", "PATH", "Shows the attributes of an entry over NFS.", 1, 1,
+          OptionSet::NfsData},
+         run_nfs_stat},
+        {{"nfs clients", "", "Shows who is connected to the daemon by NFS.", 0, 0},
+         run_nfs_clients},
     }};
     return kCommands;
 }
 
-void print_help(std::FILE* stream) {
+/// The commands whose names begin so.
+void print_help(std::FILE* stream, const std::string& group = "") {
     std::fputs("Usage: cfsgate COMMAND [OPTION...] [OPERAND...]\n\n", stream);
     for (const Command& command : commands()) {
-        std::fprintf(stream, "  %-9s%s\n", command.syntax.name.c_str(),
+        if (!command.syntax.name.starts_with(group)) continue;
+        std::fprintf(stream, "  %-13s%s\n", command.syntax.name.c_str(),
                      command.syntax.summary.c_str());
     }
     std::fputs(
         "\ncfsgate COMMAND --help tells the options. Exit codes: 0 done, 1 failed,\n"
-        "2 wrong usage, 3 no daemon answers, 4 the store is in use.\n",
+        "2 wrong usage, 3 no daemon or server answers, 4 the store is in use.\n",
         stream);
 }
 
@@ -59,13 +80,25 @@ int run(const Command& command, const std::vector<std::string>& words) {
     return command.run(std::get<Arguments>(parsed));
 }
 
+/// The command's name, of one word or two; taken off the words.
+std::string take_name(std::vector<std::string>& words) {
+    if (words.empty()) return "";
+    const std::size_t count = words.front() == "nfs" && words.size() > 1 ? 2 : 1;
+    const std::string name = count == 2 ? words[0] + " " + words[1] : words[0];
+    words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(count));
+    return name;
+}
+
+bool is_help(const std::string& word) { return word == "--help" || word == "-h" || word == "help"; }
+
 }  // namespace
 
 int main(int argc, char** argv) {
     std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    const std::string name = words.empty() ? "" : words.front();
-    if (name == "--help" || name == "-h" || name == "help") {
-        print_help(stdout);
+    const std::string name = take_name(words);
+    const bool group = name.starts_with("nfs ");
+    if (is_help(group ? name.substr(4) : name)) {
+        print_help(stdout, group ? "nfs " : "");
         return kOk;
     }
     if (name == "--version") {
@@ -78,9 +111,8 @@ int main(int argc, char** argv) {
     });
     if (found == all.end()) {
         if (!name.empty()) std::fprintf(stderr, "cfsgate: '%s': unknown command\n", name.c_str());
-        print_help(stderr);
+        print_help(stderr, name.starts_with("nfs") ? "nfs " : "");
         return kUsage;
     }
-    words.erase(words.begin());
     return run(*found, words);
 }

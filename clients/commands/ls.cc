@@ -1,34 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 
 #include "clients/commands.h"
 #include "clients/control_client.h"
+#include "clients/listing.h"
 
 namespace cfsgate::clients {
 namespace {
-
-/// Such as "-rw-r-----".
-std::string mode_text(const std::string& kind, std::uint32_t mode) {
-    std::string text = "-rwxrwxrwx";
-    for (std::size_t bit = 0; bit < 9; ++bit) {
-        if ((mode >> (8 - bit) & 1) == 0) text[bit + 1] = '-';
-    }
-    if (kind == "directory") text[0] = 'd';
-    if (kind == "symlink") text[0] = 'l';
-    return text;
-}
-
-std::string time_text(std::uint32_t seconds) {
-    const auto time = static_cast<std::time_t>(seconds);
-    std::tm local{};
-    ::localtime_r(&time, &local);
-    std::array<char, 32> text{};
-    std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &local);
-    return text.data();
-}
 
 void print(const nlohmann::json& entry) {
     const std::string target = entry.value("target", "");
