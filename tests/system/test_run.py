@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """scripts/run: starts a daemon on directories of the caller's choice, and ends it."""
 import os
+import re
+import socket
 import tempfile
 
 import pytest
@@ -136,3 +138,23 @@ def test_import_makes_a_new_state(places):
     said = place.start("--import", os.path.join(cfs.ORIGINAL, "config.db"), code=1)
     assert "holds a store already" in said
     assert "no such file" in place.start("--import", "/tmp/cfs.no-such-file", code=1)
+
+
+def test_the_tree_is_exported_by_nfs(places):
+    place = places()
+    output = place.start()
+    found = re.search(r"exported by NFS as 127\.0\.0\.1:/etc/pve, port (\d+)", output)
+    assert found, output
+    port = found.group(1)
+    assert f"nfs ls -l --port {port}" in output
+    listed = cfs.cfsgate("nfs", "ls", "--port", port, check=True).stdout.split()
+    assert sorted(listed) == sorted(os.listdir(place.mount))
+
+
+def test_a_taken_port_leaves_the_mount(places):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        output = places().start("--nfs-port", str(taken.getsockname()[1]))
+    assert "mounted at" in output and "not exported by NFS" in output
+    assert "Address already in use" in output
