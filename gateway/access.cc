@@ -12,19 +12,33 @@ constexpr std::uint32_t kWriteBits = 0222;
 constexpr uid_t kUnchangedUid = static_cast<uid_t>(-1);
 constexpr gid_t kUnchangedGid = static_cast<gid_t>(-1);
 
-std::uint32_t mode_with_quorum(std::string_view path, bool is_directory) {
-    const bool is_private = is_private_path(path);
+std::uint32_t mode_with_quorum(std::string_view name, bool is_directory, bool is_private) {
     if (is_directory) return is_private ? 0700 : 0755;
-    if (is_action_script_name(split_path(path).name)) return is_private ? 0700 : 0740;
+    if (is_action_script_name(name)) return is_private ? 0700 : 0740;
     return is_private ? 0600 : 0640;
 }
 
 }  // namespace
 
 std::uint32_t AccessRules::mode(std::string_view path, bool is_directory) const {
-    const std::uint32_t mode = mode_with_quorum(path, is_directory);
+    const std::uint32_t mode =
+        mode_with_quorum(split_path(path).name, is_directory, is_private_path(path));
     if (path.empty() || sequencer_.quorate()) return mode;
     return mode & ~kWriteBits;
+}
+
+AccessRules::Below::Below(const AccessRules& rules, std::string_view directory)
+    : rules_(rules),
+      directory_(directory),
+      all_private_(is_private_path(directory)),
+      // Where an entry of the name `priv` would be.
+      some_private_(!all_private_ && is_private_path(join_path(directory, "priv"))) {}
+
+std::uint32_t AccessRules::Below::mode(std::string_view name, bool is_directory) const {
+    const bool is_private =
+        all_private_ || (some_private_ && is_private_path(join_path(directory_, name)));
+    const std::uint32_t mode = mode_with_quorum(name, is_directory, is_private);
+    return rules_.sequencer_.quorate() ? mode : mode & ~kWriteBits;
 }
 
 std::uint32_t AccessRules::mode(VirtualEntry entry) const {

@@ -22,6 +22,23 @@ public:
     std::uint32_t mode(std::string_view path, bool is_directory) const;
     std::uint32_t mode(VirtualEntry entry) const;
 
+    /// The same for the entries of one directory, whose path is looked at once.
+    class Below {
+    public:
+        std::uint32_t mode(std::string_view name, bool is_directory) const;
+
+    private:
+        friend class AccessRules;
+        Below(const AccessRules& rules, std::string_view directory);
+
+        const AccessRules& rules_;
+        std::string_view directory_;
+        bool all_private_;
+        bool some_private_;  ///< depends on the name
+    };
+    /// Borrows the path.
+    Below below(std::string_view directory) const { return {*this, directory}; }
+
     /// Whether `mode` on a file of root and the group grants `mask` (R_OK, W_OK, X_OK). Root passes.
     bool grants(const Caller& caller, std::uint32_t mode, int mask) const;
     /// Whether the caller may search a directory and all above it.

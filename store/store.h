@@ -65,6 +65,9 @@ public:
     /// returns false. `after` 0 starts at the first.
     virtual Status children(InodeNumber directory, InodeNumber after,
                             const std::function<bool(const Child&)>& sink) const = 0;
+    /// The same with the header of each child. Children whose header is missing are left out.
+    virtual Status headers(InodeNumber directory, InodeNumber after,
+                           const std::function<bool(const Inode&)>& sink) const = 0;
     /// The tree version when an entry of `directory` was last added, removed or renamed. A directory
     /// has no trace of that in its own record, since the replicated format knows none. Kept on this
     /// node alone. Errors: Corrupt for what is no directory.

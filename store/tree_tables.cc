@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/tree_tables.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "store/base/bytes.h"
 #include "store/base/check.h"
 #include "store/model/digest.h"
@@ -22,17 +25,17 @@ constexpr std::uint8_t kUnbackedFlag = 2;
 constexpr int kDepthMax = 4096;
 
 void append_big_endian(std::string& out, std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) {
-        out.push_back(static_cast<char>((value >> shift) & 0xff));
-    }
+    const std::uint64_t stored = big_endian(value);
+    char raw[sizeof(stored)];
+    std::memcpy(raw, &stored, sizeof(stored));
+    out.append(raw, sizeof(raw));
 }
 
+/// Of at least eight bytes.
 std::uint64_t read_big_endian(std::string_view bytes) {
     std::uint64_t value = 0;
-    for (const char byte : bytes.substr(0, 8)) {
-        value = (value << 8) | static_cast<unsigned char>(byte);
-    }
-    return value;
+    std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof(value)));
+    return big_endian(value);
 }
 
 std::string encode_inode_record(const Inode& inode, std::string_view inline_content,
@@ -251,6 +254,27 @@ Status TreeReader::children(InodeNumber directory, InodeNumber after,
         child.type = static_cast<EntryType>(value[0]);
         child.name = value.substr(1);
         return sink(child);
+    }));
+    return status;
+}
+
+Status TreeReader::headers(InodeNumber directory, InodeNumber after,
+                           const std::function<bool(const Inode&)>& sink) const {
+    lmdb::Transaction::Lookups records(*txn_, Table::Inode);
+    Status status;
+    CFSGATE_TRY(children(directory, after, [&](const Child& child) {
+        const auto record = records.get(inode_key(child.inode));
+        if (!record) {
+            status = tl::unexpected(record.error());
+            return false;
+        }
+        if (!*record) return true;
+        const auto inode = decode_inode_record(child.inode, **record, nullptr, nullptr);
+        if (!inode) {
+            status = tl::unexpected(inode.error());
+            return false;
+        }
+        return sink(*inode);
     }));
     return status;
 }

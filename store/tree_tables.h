@@ -58,6 +58,8 @@ public:
     Result<std::string> path_of(InodeNumber number) const override;
     Status children(InodeNumber directory, InodeNumber after,
                     const std::function<bool(const Child&)>& sink) const override;
+    Status headers(InodeNumber directory, InodeNumber after,
+                   const std::function<bool(const Inode&)>& sink) const override;
     Result<Version> names_version(InodeNumber directory) const override;
     Status for_each(
         const std::function<Status(const Inode&, std::string_view content)>& sink) const override;

@@ -12,6 +12,8 @@ namespace {
 
 /// Directory's attributes, verifier; and behind the entries: end of the list, eof.
 constexpr std::size_t kAroundEntries = kPostOpBytes + 8 + 4 + 4;
+/// Most listings fit; longer ones grow.
+constexpr std::size_t kReservedBytes = 32U << 10;
 constexpr std::size_t kHandleWireBytes = 4 + 4 + kHandleBytes;
 
 struct Wanted {
@@ -97,6 +99,7 @@ Reply list(Adapter& adapter, const Request& request, const Wanted& wanted) {
     if (!attributes) return refuse(request, to_nfsstat3(attributes.error().code), {});
 
     Reply reply{accepted_reply(request.xid), {}, NFS3_OK};
+    reply.head.reserve(reply.head.size() + std::min(wanted.bytes_max, kReservedBytes));
     XdrWriter out(reply.head);
     out.put(std::uint32_t{NFS3_OK});
     out.put_attributes(to_fattr3(*attributes, adapter.file_system));

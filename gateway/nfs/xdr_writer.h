@@ -5,10 +5,12 @@
 
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
 #include "gateway/nfs/xdr_types.h"
+#include "store/base/bytes.h"
 
 namespace cfsgate::gateway::nfs {
 
@@ -25,10 +27,7 @@ public:
     template <std::unsigned_integral T>
     void put(T value) {
         char raw[sizeof(T)];
-        for (std::size_t i = sizeof(T); i-- > 0;) {
-            raw[i] = static_cast<char>(value & 0xff);
-            value = static_cast<T>(std::uint64_t{value} >> 8);
-        }
+        store(raw, value);
         out_.append(raw, sizeof(T));
     }
     void put_opaque(std::string_view bytes) {
@@ -38,25 +37,37 @@ public:
     }
     /// post_op_attr that has them.
     void put_attributes(const fattr3& attributes) {
-        put(std::uint32_t{1});
-        put(static_cast<std::uint32_t>(attributes.type));
-        for (const std::uint32_t word :
-             {attributes.mode, attributes.nlink, attributes.uid, attributes.gid}) {
-            put(word);
-        }
-        put(std::uint64_t{attributes.size});
-        put(std::uint64_t{attributes.used});
-        put(attributes.rdev.specdata1);
-        put(attributes.rdev.specdata2);
-        put(std::uint64_t{attributes.fsid});
-        put(std::uint64_t{attributes.fileid});
+        char raw[kPostOpBytes];
+        char* at = raw;
+        const auto add = [&at](auto value) { at = store(at, value); };
+        add(std::uint32_t{1});
+        add(static_cast<std::uint32_t>(attributes.type));
+        add(std::uint32_t{attributes.mode});
+        add(std::uint32_t{attributes.nlink});
+        add(std::uint32_t{attributes.uid});
+        add(std::uint32_t{attributes.gid});
+        add(std::uint64_t{attributes.size});
+        add(std::uint64_t{attributes.used});
+        add(std::uint32_t{attributes.rdev.specdata1});
+        add(std::uint32_t{attributes.rdev.specdata2});
+        add(std::uint64_t{attributes.fsid});
+        add(std::uint64_t{attributes.fileid});
         for (const nfstime3& time : {attributes.atime, attributes.mtime, attributes.ctime}) {
-            put(time.seconds);
-            put(time.nseconds);
+            add(std::uint32_t{time.seconds});
+            add(std::uint32_t{time.nseconds});
         }
+        out_.append(raw, sizeof(raw));
     }
 
 private:
+    /// Returns what lies behind it.
+    template <std::unsigned_integral T>
+    static char* store(char* at, T value) {
+        const T stored = big_endian(value);
+        std::memcpy(at, &stored, sizeof(T));
+        return at + sizeof(T);
+    }
+
     std::string& out_;
 };
 

@@ -2,6 +2,7 @@
 // Reading and writing little-endian fields. Bounds are checked here once, so decoders are plain.
 #pragma once
 
+#include <bit>
 #include <concepts>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +13,23 @@
 
 namespace cfsgate {
 
+template <std::unsigned_integral T>
+constexpr T reversed_bytes(T value) {
+    if constexpr (sizeof(T) == 8) return __builtin_bswap64(value);
+    if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
+    if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
+    return value;
+}
+/// To and from these orders, from and to this processor's.
+template <std::unsigned_integral T>
+constexpr T little_endian(T value) {
+    return std::endian::native == std::endian::little ? value : reversed_bytes(value);
+}
+template <std::unsigned_integral T>
+constexpr T big_endian(T value) {
+    return std::endian::native == std::endian::little ? reversed_bytes(value) : value;
+}
+
 /// Reads fields in order. Failure is sticky: read every field, ask once with finish(). Lengths are
 /// consumed one by one and never added up. A field read after the failure is zero or empty.
 class ByteReader {
@@ -21,12 +39,10 @@ public:
     template <std::unsigned_integral T>
     T take() {
         const std::string_view raw = take_bytes(sizeof(T));
+        if (raw.empty()) return 0;
         T value = 0;
-        for (std::size_t i = raw.size(); i-- > 0;) {
-            value =
-                static_cast<T>((std::uint64_t{value} << 8) | static_cast<unsigned char>(raw[i]));
-        }
-        return value;
+        std::memcpy(&value, raw.data(), sizeof(T));
+        return little_endian(value);
     }
 
     std::string_view take_bytes(std::size_t count) {
@@ -72,11 +88,9 @@ class ByteWriter {
 public:
     template <std::unsigned_integral T>
     void put(T value) {
+        const T stored = little_endian(value);
         char raw[sizeof(T)];
-        for (char& byte : raw) {
-            byte = static_cast<char>(value & 0xff);
-            value = static_cast<T>(std::uint64_t{value} >> 8);
-        }
+        std::memcpy(raw, &stored, sizeof(T));
         bytes_.append(raw, sizeof(T));
     }
     void put_bytes(std::string_view bytes) { bytes_.append(bytes); }

@@ -146,6 +146,33 @@ Result<std::optional<std::string_view>> Transaction::get(Table table, std::strin
     return std::optional<std::string_view>(to_view(value));
 }
 
+Transaction::Lookups::Lookups(const Transaction& transaction, Table table)
+    : transaction_(transaction),
+      failure_(mdb_cursor_open(transaction.txn_,
+                               transaction.environment_.tables_[static_cast<std::size_t>(table)],
+                               &cursor_)) {}
+
+Transaction::Lookups::~Lookups() {
+    if (cursor_ != nullptr) mdb_cursor_close(cursor_);
+}
+
+Result<std::optional<std::string_view>> Transaction::Lookups::get(std::string_view key) {
+    MDB_val raw_key = to_val(key);
+    MDB_val value{};
+    if (failure_ != 0) return fail_lmdb(failure_, transaction_.environment_.file_ + ": look-up");
+    // Mostly it is the next one.
+    MDB_val next_key{};
+    if (positioned_ && mdb_cursor_get(cursor_, &next_key, &value, MDB_NEXT) == 0 &&
+        to_view(next_key) == key) {
+        return std::optional<std::string_view>(to_view(value));
+    }
+    const int code = mdb_cursor_get(cursor_, &raw_key, &value, MDB_SET_KEY);
+    positioned_ = code == 0;
+    if (code == MDB_NOTFOUND) return std::optional<std::string_view>();
+    if (code != 0) return fail_lmdb(code, transaction_.environment_.file_ + ": look-up");
+    return std::optional<std::string_view>(to_view(value));
+}
+
 Status Transaction::put(Table table, std::string_view key, std::string_view value) {
     MDB_val raw_key = to_val(key);
     MDB_val raw_value = to_val(value);

@@ -13,6 +13,7 @@
 #include "store/base/mutex.h"
 #include "store/base/result.h"
 
+struct MDB_cursor;
 struct MDB_env;
 struct MDB_txn;
 
@@ -78,6 +79,22 @@ public:
     Status scan(
         Table table, std::string_view from,
         const std::function<bool(std::string_view key, std::string_view value)>& sink) const;
+    /// Get for many keys that lie close together: from one to the next it stays in the page. Ends
+    /// before its transaction; nothing may be changed meanwhile.
+    class Lookups {
+    public:
+        Lookups(const Transaction& transaction, Table table);
+        ~Lookups();
+        Lookups(const Lookups&) = delete;
+        Lookups& operator=(const Lookups&) = delete;
+        Result<std::optional<std::string_view>> get(std::string_view key);
+
+    private:
+        const Transaction& transaction_;
+        MDB_cursor* cursor_ = nullptr;
+        int failure_;
+        bool positioned_ = false;
+    };
     Result<std::uint64_t> count(Table table) const;
     /// Errors: NoSpace, InputOutput; nothing was changed then.
     Status commit();
