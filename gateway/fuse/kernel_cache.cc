@@ -40,6 +40,7 @@ void KernelCache::referenced(const Attributes& attributes) {
     Node& node = at.nodes[attributes.id];
     ++node.references;
     node.named = std::max(node.named, attributes.version);
+    node.told = std::max(node.told, attributes.version);
 }
 
 void KernelCache::forgotten(FileId id, std::uint64_t count) {
@@ -104,6 +105,9 @@ CacheDecision KernelCache::open_for_reading(const OpenFile& file) {
     Node& node = found->second;
     const bool quiet = node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
     if (file.opened_size() > kPageBytes && !quiet) return decision;
+    // Through the page cache the kernel reads no further than the size that it was told, and that
+    // may be half a second old.
+    if (node.told != file.opened_version()) return decision;
     decision.direct_io = false;
     decision.keep_cache = node.cached == file.opened_version();
     node.cached = file.opened_version();

@@ -69,6 +69,7 @@ private:
         std::uint32_t writers = 0;
         Version named;   ///< newest version of the entry whose name the kernel was told
         Version moved;   ///< version of its last move
+        Version told;    ///< of the newest attributes that went along with the name
         Version cached;  ///< version of the pages that the kernel may hold; 0: none
         Clock::time_point changed;
     };
