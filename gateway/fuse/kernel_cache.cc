@@ -96,6 +96,18 @@ bool KernelCache::retries(pid_t thread, FileId id) {
 }
 
 CacheDecision KernelCache::open_for_reading(const OpenFile& file) {
+    bool may_have_old_size = false;
+    const CacheDecision decision = decide(file, may_have_old_size);
+    // Through the page cache the kernel reads no further than the size that it was told, and that
+    // may be half a second old. Without attributes it asks for them first. This takes none of its
+    // locks, so it may be said from within a request.
+    if (may_have_old_size) {
+        static_cast<void>(fuse_lowlevel_notify_inval_inode(session_, file.id().value(), -1, 0));
+    }
+    return decision;
+}
+
+CacheDecision KernelCache::decide(const OpenFile& file, bool& may_have_old_size) {
     CacheDecision decision;
     if (file.is_virtual()) return decision;
     Shard& at = shard(file.id());
@@ -103,11 +115,10 @@ CacheDecision KernelCache::open_for_reading(const OpenFile& file) {
     const auto found = at.nodes.find(file.id());
     if (found == at.nodes.end()) return decision;
     Node& node = found->second;
-    const bool quiet = node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
+    const bool changed_lately = Clock::now() - node.changed < kQuietBeforeCaching;
+    const bool quiet = node.writers == 0 && !changed_lately;
     if (file.opened_size() > kPageBytes && !quiet) return decision;
-    // Through the page cache the kernel reads no further than the size that it was told, and that
-    // may be half a second old.
-    if (node.told != file.opened_version()) return decision;
+    may_have_old_size = changed_lately || node.told != file.opened_version();
     decision.direct_io = false;
     decision.keep_cache = node.cached == file.opened_version();
     node.cached = file.opened_version();

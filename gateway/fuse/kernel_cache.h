@@ -82,6 +82,7 @@ private:
     Shard& shard(FileId id) { return shards_[id.value() % kShards]; }
     const Shard& shard(FileId id) const { return shards_[id.value() % kShards]; }
     static constexpr std::size_t kRefusedMax = 1024;
+    CacheDecision decide(const OpenFile& file, bool& may_have_old_size);
     bool note_change(const store::Change& change);
     void run();
 

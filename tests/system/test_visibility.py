@@ -132,6 +132,9 @@ def test_the_page_cache_serves_what_does_not_change(daemon, folder):
     """An unchanged small file costs the daemon no READ."""
     path = f"{folder}/f"
     cfs.write(path, b"x" * 3000)
+    written = time.monotonic()
+    # For a second after a change the kernel is made to ask for the size at each open.
+    cfs.wait_for(lambda: time.monotonic() > written + 1, "a quiet second")
     cfs.read(path)
     begin = daemon.status()["mount"]["requests"]
     for _ in range(200):
