@@ -20,8 +20,7 @@ public:
 
     /// Borrows the store, the files and the export.
     ControlCommands(store::Store& store, FileSystem& files, std::string state_directory,
-                    std::chrono::milliseconds deadline, StatusSource status,
-                    const NfsService& nfs);
+                    std::chrono::milliseconds deadline, StatusSource status, const NfsService& nfs);
 
     /// Errors: NotImplemented for an unknown command, Invalid for a missing field, and those of the
     /// command.

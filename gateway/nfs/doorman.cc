@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/nfs/doorman.h"
 
+#include "gateway/nfs/own_address.h"
+
 namespace cfsgate::gateway::nfs {
 
 Result<Doorman> Doorman::make(const ExportRules& rules) {
@@ -8,9 +10,7 @@ Result<Doorman> Doorman::make(const ExportRules& rules) {
 }
 
 Result<Peer> Doorman::admit(const SocketAddress& peer, const SocketAddress& local) {
-    // Also for other addresses: a process of this host may come by one of its own. One that has no
-    // socket here is elsewhere, and so is one that is closed already; that one is served as its
-    // address deserves.
+    // Also for other addresses: a process of this host may come by one of its own.
     const auto owner = owners_.owner_of(peer, local);
     if (owner) return Peer(LocalPeer{*owner, peer.reserved_port(), nullptr});
     if (peer.is_loopback() || peer.ip == local.ip) {
@@ -18,6 +18,11 @@ Result<Peer> Doorman::admit(const SocketAddress& peer, const SocketAddress& loca
     }
     const ExportRule* rule = rules_->find(peer.ip);
     if (rule == nullptr) return fail(Errno::NoAccess, "no export rule admits this address");
+    // A network that a rule admits may hold addresses of this host, whose closed sockets must not
+    // pass for another host's.
+    if (CFSGATE_TRY(is_own_address(peer.ip))) {
+        return fail(Errno::NoAccess, "nobody owns the socket any more");
+    }
     return Peer(RemotePeer{rule, peer.reserved_port()});
 }
 

@@ -79,6 +79,8 @@ Answer mount_dump(const AdapterPtr& adapter, const Request& request) {
     Reply reply{accepted_reply(request.xid), {}, MNT3_OK};
     XdrWriter out(reply.head);
     for (const auto& [key, path] : adapter->mounted) {
+        // Names only what this caller could mount.
+        if (!find_directory(*adapter, request.caller(), path)) continue;
         out.put(std::uint32_t{1});
         out.put_opaque(std::string_view(key).substr(0, key.find(' ')));
         out.put_opaque(path);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The procedures that change the tree. Each is described by its parts, and to_change() makes of
 // them what is run, kept with the journal and answered.
+#include <unistd.h>
+
 #include <utility>
 
 #include "gateway/nfs/procedures.h"
@@ -116,8 +118,12 @@ Answer nfs3_setattr(const AdapterPtr& adapter, const Request& request) {
     parts.harmless_to_repeat = !wanted.guard;
     parts.start = [adapter, id = *id, wanted](Order order) {
         NewAttributes now = wanted;
-        // The mode of a create means nothing here, and an EXCLUSIVE one sends it afterwards.
-        if ((now.mode || now.uid || now.gid) && adapter->exclusive_creates.take_fresh(id)) {
+        // The mode of a create means nothing here, and an EXCLUSIVE one sends it afterwards. Not so
+        // what somebody sends who could not have made the file.
+        const auto granted = adapter->files.granted(order.caller, id);
+        const bool may_write = granted && (*granted & W_OK) != 0;
+        if (may_write && (now.mode || now.uid || now.gid) &&
+            adapter->exclusive_creates.take_fresh(id)) {
             now.mode.reset();
             now.uid.reset();
             now.gid.reset();
@@ -171,10 +177,14 @@ namespace {
 /// answer was lost.
 Result<Effect> made_before(Adapter& adapter, const Caller& caller, FileId directory,
                            const std::string& name, const CreateVerifier& verifier) {
-    const Attributes there = CFSGATE_TRY(adapter.files.lookup(caller, directory, name));
-    if (!adapter.exclusive_creates.made_by(there.id, verifier)) return fail(Errno::Exists);
+    const auto there = adapter.files.lookup(caller, directory, name);
+    // Not there either: a guest that is configured elsewhere, or a name that no file can have.
+    if (!there && there.error().code != Errno::NotFound) return tl::unexpected(there.error());
+    if (!there || !adapter.exclusive_creates.made_by(there->id, verifier)) {
+        return fail(Errno::Exists);
+    }
     const Attributes above = CFSGATE_TRY(adapter.files.attributes(caller, directory));
-    return Effect{there, {above, above}, {}, 0};
+    return Effect{*there, {above, above}, {}, 0};
 }
 
 void create_exclusive(const AdapterPtr& adapter, Order order, FileId directory,

@@ -536,6 +536,35 @@ def _answer(pid, reader, end):
     return json.loads(data) if data else {"failure": f"process {pid} died"}
 
 
+class Waiting(Children):
+    """Children that stop at points that the test waits for: one at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self._paused, self._go = os.pipe(), os.pipe()
+
+    def pause(self):
+        """In a child."""
+        os.write(self._paused[1], b"!")
+        os.read(self._go[0], 1)
+
+    def paused(self, seconds=30):
+        """Waits until a child pauses."""
+        assert select.select([self._paused[0]], [], [], seconds)[0], "no child has come so far"
+        os.read(self._paused[0], 1)
+
+    def go_on(self):
+        os.write(self._go[1], b"!")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *reason):
+        self.kill()
+        for fd in self._paused + self._go:
+            os.close(fd)
+
+
 def in_child(function, *arguments, user=None, seconds=30):
     children = Children()
     children.start(function, *arguments, user=user)
