@@ -9,6 +9,7 @@
 #include "gateway/access.h"
 #include "gateway/cluster_log.h"
 #include "gateway/deadlines.h"
+#include "gateway/lock_table.h"
 #include "gateway/open_files.h"
 #include "gateway/virtual_files.h"
 #include "store/base/crc32c.h"
@@ -45,6 +46,7 @@ FileSystem::FileSystem(store::Store& store, replication::Sequencer& sequencer,
       log_(std::move(log)),
       access_(std::make_unique<AccessRules>(options_.www_data, sequencer)),
       open_files_(std::make_shared<OpenFiles>()),
+      locks_(std::make_unique<LockTable>()),
       cluster_log_(std::make_unique<ClusterLog>(options_.node_name)),
       virtual_files_(std::make_unique<VirtualFiles>(store, *cluster_log_, options_)),
       deadlines_(std::make_unique<Deadlines>(options_.deadline)) {
@@ -67,6 +69,10 @@ FileSystem::FileSystem(store::Store& store, replication::Sequencer& sequencer,
     });
     sequencer_.observe_changes([this](const std::vector<store::Change>& changes) {
         open_files_->settle();
+        for (const store::Change& change : changes) {
+            if (change.kind != store::Change::Kind::Removed) continue;
+            locks_->release_network(to_file_id(change.inode));
+        }
         for (const InvalidationSink& sink : sinks_) sink(changes);
     });
 }
@@ -92,10 +98,14 @@ FileSystemCounters FileSystem::counters() const {
 // --- Attributes ---
 
 Attributes FileSystem::to_attributes(const Inode& inode, std::string_view path) const {
+    return with_mode(inode, access_->mode(path, inode.is_directory()));
+}
+
+Attributes FileSystem::with_mode(const Inode& inode, std::uint32_t mode) const {
     Attributes attributes;
     attributes.id = to_file_id(inode.number);
     attributes.kind = kind_of(inode.type);
-    attributes.mode = access_->mode(path, inode.is_directory());
+    attributes.mode = mode;
     attributes.gid = access_->group();
     attributes.nlink = inode.is_directory() ? 2 : 1;
     attributes.size = inode.size;
@@ -107,8 +117,7 @@ Attributes FileSystem::to_attributes(const Inode& inode, std::string_view path) 
 }
 
 Attributes FileSystem::shown(const store::ReadView& view, const Inode& inode,
-                             std::string_view path) const {
-    Attributes attributes = to_attributes(inode, path);
+                             Attributes attributes) {
     if (inode.is_directory()) {
         // Clients know by it whether their listing is still good.
         const auto names = view.names_version(inode.number);
@@ -119,7 +128,8 @@ Attributes FileSystem::shown(const store::ReadView& view, const Inode& inode,
 
 Result<Attributes> FileSystem::attributes_of(const store::ReadView& view,
                                              const Inode& inode) const {
-    return shown(view, inode, CFSGATE_TRY(view.path_of(inode.number)));
+    const std::string path = CFSGATE_TRY(view.path_of(inode.number));
+    return shown(view, inode, to_attributes(inode, path));
 }
 
 Attributes FileSystem::virtual_attributes(VirtualEntry entry) const {
@@ -161,12 +171,15 @@ Status FileSystem::access(const Caller& caller, FileId id, int mask) const {
 
 // --- Names ---
 
-/// The header of a directory. Errors: NotFound, NotDirectory.
-Result<Inode> FileSystem::directory(const store::ReadView& view, FileId id) const {
+/// The header of a directory. Errors: NotFound; NotDirectory; NoAccess, where the caller may not
+/// even know that it is none.
+Result<Inode> FileSystem::directory(const Caller& caller, const store::ReadView& view,
+                                    FileId id) const {
     if (to_virtual(id)) return fail(Errno::NotDirectory);
     Inode inode = CFSGATE_TRY(view.inode(to_inode(id)));
-    if (!inode.is_directory()) return fail(Errno::NotDirectory);
-    return inode;
+    if (inode.is_directory()) return inode;
+    CFSGATE_TRY(may_see(caller, view, inode));
+    return fail(Errno::NotDirectory);
 }
 
 Status FileSystem::may_search(const Caller& caller, const store::ReadView& view,
@@ -180,7 +193,7 @@ Result<Attributes> FileSystem::lookup(const Caller& caller, FileId parent,
                                       std::string_view name) const {
     if (name.size() > limits::kNameBytesStoredMax) return fail(Errno::NameTooLong);
     const auto view = CFSGATE_TRY(this->view());
-    const Inode directory = CFSGATE_TRY(this->directory(*view, parent));
+    const Inode directory = CFSGATE_TRY(this->directory(caller, *view, parent));
     CFSGATE_TRY(may_search(caller, *view, directory));
     if (name == ".") return attributes_of(*view, directory);
     if (caller.restriction != nullptr) {
@@ -221,7 +234,7 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
                            Listing listing,
                            const std::function<bool(const DirectoryEntry&)>& sink) const {
     const auto view = CFSGATE_TRY(this->view());
-    auto inode = this->directory(*view, directory);
+    auto inode = this->directory(caller, *view, directory);
     if (!inode && inode.error().code == Errno::NotFound) return fail(Errno::StaleHandle);
     const Inode self = CFSGATE_TRY(std::move(inode));
     CFSGATE_TRY(may_search(caller, *view, self));
@@ -246,23 +259,29 @@ Status FileSystem::readdir(const Caller& caller, FileId directory, std::uint64_t
     }
     if (lister.full) return {};
     const InodeNumber after(cookie > kInodeCookie ? cookie - kInodeCookie : 0);
-    return view->children(self.number, after, [&](const store::ReadView::Child& child) {
-        if (directory == kRootId && find_virtual(child.name)) return true;  // hidden by it
-        if (caller.restriction != nullptr &&
-            !access_->exports(caller, join_path(path, child.name))) {
-            return true;
-        }
-        DirectoryEntry entry{to_file_id(child.inode),
-                             kind_of(child.type),
-                             child.name,
-                             child.inode.value() + kInodeCookie,
-                             {}};
-        if (listing == Listing::WithAttributes) {
-            const auto header = view->inode(child.inode);
-            if (!header) return true;
-            entry.attributes = shown(*view, *header, join_path(path, child.name));
-        }
-        lister.offer(std::move(entry));
+    // Of those that the adapters show; virtual entries hide what has their name.
+    const auto is_shown = [&](std::string_view name) {
+        if (directory == kRootId && find_virtual(name)) return false;
+        return caller.restriction == nullptr || access_->exports(caller, join_path(path, name));
+    };
+    if (listing == Listing::NamesOnly) {
+        return view->children(self.number, after, [&](const store::ReadView::Child& child) {
+            if (!is_shown(child.name)) return true;
+            lister.offer({to_file_id(child.inode),
+                          kind_of(child.type),
+                          child.name,
+                          child.inode.value() + kInodeCookie,
+                          {}});
+            return !lister.full;
+        });
+    }
+    const AccessRules::Below below = access_->below(path);
+    return view->headers(self.number, after, [&](const Inode& child) {
+        if (!is_shown(child.name)) return true;
+        const std::uint32_t mode = below.mode(child.name, child.is_directory());
+        lister.offer({to_file_id(child.number), kind_of(child.type), child.name,
+                      child.number.value() + kInodeCookie,
+                      shown(*view, child, with_mode(child, mode))});
         return !lister.full;
     });
 }

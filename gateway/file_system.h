@@ -200,6 +200,7 @@ struct FileSystemCounters {
 class AccessRules;
 class ClusterLog;
 class Deadlines;
+class LockTable;
 class VirtualFiles;
 
 /// Reads answer at once from the store; changes answer through `done`, once, on any thread.
@@ -333,6 +334,8 @@ public:
     Result<std::vector<store::Store::Note>> notes(std::uint32_t since, std::size_t most) const {
         return store_.notes(since, most);
     }
+    /// Advisory locks of this node, of all adapters. They hold nothing but each other.
+    LockTable& locks() const { return *locks_; }
     std::uint32_t now() const { return options_.clock(); }
     bool quorate() const { return sequencer_.quorate(); }
 
@@ -344,11 +347,12 @@ private:
 
     Result<std::unique_ptr<store::ReadView>> view() const { return store_.read(); }
     Attributes to_attributes(const Inode& inode, std::string_view path) const;
+    Attributes with_mode(const Inode& inode, std::uint32_t mode) const;
     /// With the version that the inode is shown with.
-    Attributes shown(const store::ReadView& view, const Inode& inode, std::string_view path) const;
+    static Attributes shown(const store::ReadView& view, const Inode& inode, Attributes attributes);
     Result<Attributes> attributes_of(const store::ReadView& view, const Inode& inode) const;
     Attributes virtual_attributes(VirtualEntry entry) const;
-    Result<Inode> directory(const store::ReadView& view, FileId id) const;
+    Result<Inode> directory(const Caller& caller, const store::ReadView& view, FileId id) const;
     Status may_search(const Caller& caller, const store::ReadView& view,
                       const Inode& directory) const;
     Status may_change(const Caller& caller) const;
@@ -409,6 +413,7 @@ private:
     Logger log_;
     std::unique_ptr<AccessRules> access_;
     std::shared_ptr<OpenFiles> open_files_;
+    std::unique_ptr<LockTable> locks_;
     std::unique_ptr<ClusterLog> cluster_log_;
     std::unique_ptr<VirtualFiles> virtual_files_;
     std::unique_ptr<Deadlines> deadlines_;

@@ -95,7 +95,7 @@ Result<ReadResult> FileSystem::read_at(const Caller& caller, FileId id, std::uin
     const auto view = CFSGATE_TRY(this->view());
     const Inode inode = CFSGATE_TRY(living_file(caller, *view, id));
     const std::string path = CFSGATE_TRY(view->path_of(inode.number));
-    result.attributes = shown(*view, inode, path);
+    result.attributes = shown(*view, inode, to_attributes(inode, path));
     if (!access_->grants(caller, result.attributes.mode, R_OK)) return fail(Errno::NoAccess);
     take(CFSGATE_TRY(view->content(inode)));
     return result;

@@ -66,7 +66,7 @@ Status FileSystem::may_name(const Caller& caller, std::string_view path) const {
 Result<FileSystem::Place> FileSystem::new_place(const Caller& caller, const store::ReadView& view,
                                                 FileId parent, const std::string& name) const {
     CFSGATE_TRY(check_new_name(name));
-    const Inode directory = CFSGATE_TRY(this->directory(view, parent));
+    const Inode directory = CFSGATE_TRY(this->directory(caller, view, parent));
     CFSGATE_TRY(may_search(caller, view, directory));
     if (parent == kRootId && find_virtual(name)) return fail(Errno::Exists);
     Place place;
@@ -84,7 +84,7 @@ Result<FileSystem::Place> FileSystem::new_place(const Caller& caller, const stor
 Result<FileSystem::Place> FileSystem::existing_place(const Caller& caller,
                                                      const store::ReadView& view, FileId parent,
                                                      const std::string& name) const {
-    const Inode directory = CFSGATE_TRY(this->directory(view, parent));
+    const Inode directory = CFSGATE_TRY(this->directory(caller, view, parent));
     CFSGATE_TRY(may_search(caller, view, directory));
     if (name == "." || name == "..") return fail(Errno::Invalid);
     if (parent == kRootId && find_virtual(name)) return fail(Errno::NoAccess);
@@ -256,6 +256,16 @@ FileSystem::Check FileSystem::kinds_of_rename(InodeNumber source) const {
     };
 }
 
+namespace {
+
+/// Whether a directory at this path, which is not private itself, may have private subtrees.
+bool may_hold_private(std::string_view path) {
+    const auto components = path_components(path);
+    return !components.empty() && components.size() <= 2 && components[0] == "nodes";
+}
+
+}  // namespace
+
 Result<Submission> FileSystem::prepare_rename(const Caller& caller, FileId parent,
                                               const std::string& name, FileId new_parent,
                                               const std::string& new_name) const {
@@ -263,6 +273,11 @@ Result<Submission> FileSystem::prepare_rename(const Caller& caller, FileId paren
     const Place from = CFSGATE_TRY(existing_place(caller, *view, parent, name));
     if (new_parent == kRootId && find_virtual(new_name)) return fail(Errno::NoAccess);
     const Place to = CFSGATE_TRY(new_place(caller, *view, new_parent, new_name));
+    // What is private is so by its path: moved away with all above it, it would be no longer.
+    if (caller.restriction != nullptr && from.existing->is_directory() &&
+        (may_hold_private(from.path) || may_hold_private(to.path))) {
+        return fail(Errno::NoAccess, "an export does not move what may hold private subtrees");
+    }
     Submission submission;
     submission.operation = Rename{from.path, to.path};
     submission.parent = from.directory;

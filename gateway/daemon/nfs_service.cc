@@ -57,6 +57,11 @@ Result<nfs::ServerOptions> to_server_options(const NfsOptions& options,
     out.policy.beyond = options.beyond_proof;
     out.policy.root_from_high_ports = options.root_from_high_ports;
     out.deadline = deadline;
+    out.locks.grace = options.grace;
+    out.locks.rpcbind = options.rpcbind;
+    if (!options.state_directory.empty()) {
+        out.locks.clients_file = options.state_directory + "/nfs-lock-clients";
+    }
     return out;
 }
 

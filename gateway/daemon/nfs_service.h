@@ -20,6 +20,9 @@ struct NfsOptions {
     std::vector<std::string> allow;  ///< export rules, as written
     nfs::BeyondProof beyond_proof = nfs::BeyondProof::Refuse;
     bool root_from_high_ports = false;
+    std::chrono::seconds grace{45};  ///< for the locks of other hosts, after a restart
+    bool rpcbind = false;
+    std::string state_directory;
 };
 
 /// Errors: Invalid, with a text that names the key.

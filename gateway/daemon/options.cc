@@ -63,11 +63,15 @@ po::options_description settings() {
         "tree-bytes-max", number("BYTES", defaults.tree_bytes_max), "limit of all file contents")(
         "entries-max", number("COUNT", defaults.entries_max), "limit of files and directories")(
         "deadline", number("SECONDS", static_cast<std::uint64_t>(defaults.deadline.count())),
-        "a change that is not done by then fails, outcome unknown")(
-        "nfs", word("on|off", "on"), "serve the tree by NFSv3 too")(
+        "a change that is not done by then fails, outcome unknown")("nfs", word("on|off", "on"),
+                                                                    "serve the tree by NFSv3 too")(
         "nfs-port", number("PORT", defaults.nfs.port), "for NFS and MOUNT; 0: any free one")(
         "nfs-listen", po::value<std::vector<std::string>>()->value_name("ADDRESS")->composing(),
         "where NFS listens; may be given more than once (default: 127.0.0.1 and ::1)")(
+        "nfs-grace", number("SECONDS", static_cast<std::uint64_t>(defaults.nfs.grace.count())),
+        "after a restart: how long other hosts may claim their locks before new ones are given")(
+        "nfs-rpcbind", word("off|on", "off"),
+        "register with this host's portmapper, which locks of other hosts need")(
         "export.allow", po::value<std::vector<std::string>>()->value_name("RULE")->composing(),
         "whom outside of this host NFS is for: 'NETWORK [ro|rw] [squash=root|all|none] [insecure] "
         "[private=PATH,...]'; may be given more than once")(
@@ -147,6 +151,9 @@ Options to_options(const po::variables_map& values, std::string identity) {
     if (values.count("nfs-listen") > 0) {
         options.nfs.listen = values["nfs-listen"].as<std::vector<std::string>>();
     }
+    options.nfs.grace = std::chrono::seconds(number_within(values, "nfs-grace", 0, 3600));
+    options.nfs.rpcbind = is_second(values, "nfs-rpcbind", "off", "on");
+    options.nfs.state_directory = options.state_directory;
     if (values.count("export.allow") > 0) {
         options.nfs.allow = values["export.allow"].as<std::vector<std::string>>();
     }

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "gateway/lock_table.h"
 #include "store/model/digest.h"
 
 namespace cfsgate::gateway::daemon {
@@ -63,6 +64,11 @@ json files_part(const StatusSources& sources) {
             {"ignored_chmods", counters.ignored_chmods}};
 }
 
+json locks_part(const StatusSources& sources) {
+    const LockTable::Totals totals = sources.files.locks().totals();
+    return {{"held", totals.locks}, {"waiting", totals.waiting}};
+}
+
 json probe_part(const StatusSources& sources) {
     const auto last = sources.watchdog != nullptr ? sources.watchdog->last() : std::nullopt;
     if (!last) return {};
@@ -84,6 +90,7 @@ Result<json> make_status(const StatusSources& sources, const ControlCounters& co
     status["nfs"] = sources.nfs.status();
     status["sequencer"] = sequencer_part(sources);
     status["files"] = files_part(sources);
+    status["locks"] = locks_part(sources);
     status["probe"] = probe_part(sources);
     status["control"] = {{"connections", control.connections.load()},
                          {"refused", control.refused.load()},

@@ -39,7 +39,8 @@ std::vector<gid_t> ProcGroups::groups_of(const Caller& caller) const {
 Adapter::Adapter(FileSystem& file_system, Logger logger)
     : files(file_system),
       log(std::move(logger)),
-      held([this](const HandlePtr& handle) { publish_truncation(handle, [](const Status&) {}); }) {}
+      held([this](const HandlePtr& handle) { publish_truncation(handle, [](const Status&) {}); }),
+      locks(files.locks()) {}
 
 void Adapter::publish_truncation(const HandlePtr& handle, HeldTruncations::Done then) {
     WriteMode mode;

@@ -2,6 +2,7 @@
 // What the callbacks of one mount share.
 #pragma once
 
+#include "gateway/fuse/file_locks.h"
 #include "gateway/fuse/held_truncations.h"
 #include "gateway/fuse/kernel_cache.h"
 #include "gateway/fuse/reply.h"
@@ -42,6 +43,7 @@ public:
     Interrupts interrupts;
     KernelCache cache;
     HeldTruncations held;
+    FileLocks locks;
     std::atomic<std::uint64_t> requests{0};
 };
 

@@ -41,7 +41,7 @@ void arm(Adapter& adapter, fuse_file_info& info, const HandlePtr& handle) {
         const CacheDecision decision = adapter.cache.open_for_reading(file);
         info.direct_io = decision.direct_io ? 1 : 0;
         info.keep_cache = decision.keep_cache ? 1 : 0;
-        info.noflush = 1;
+        info.noflush = adapter.locks.needs_flush(file.id()) ? 0 : 1;
     }
     info.fh = static_cast<std::uint64_t>(adapter.handles.add(handle));
 }
@@ -49,6 +49,7 @@ void arm(Adapter& adapter, fuse_file_info& info, const HandlePtr& handle) {
 void disarm(Adapter& adapter, const fuse_file_info& info) {
     const OpenFile& file = *handle_of(&info)->file;
     if (file.mode().write) adapter.cache.writer_released(file.id());
+    adapter.locks.released(handle_of(&info));
     adapter.handles.remove(static_cast<std::uintptr_t>(info.fh));
 }
 
@@ -187,12 +188,11 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t siz
                         });
 }
 
-void make_durable(Adapter& adapter, const HandlePtr& handle, const ReplyPtr& reply) {
-    publish_held(adapter, handle, [&adapter, handle, reply](Status status) {
-        if (!status) return reply->error(status.error().code);
-        adapter.files.fsync(*handle->file, [handle, reply](Status synced) {
-            synced ? reply->success() : reply->error(synced.error().code);
-        });
+void make_durable(Adapter& adapter, const HandlePtr& handle, FileSystem::Done<void> done) {
+    publish_held(adapter, handle, [&adapter, handle, done = std::move(done)](Status status) {
+        if (!status) return done(std::move(status));
+        adapter.files.fsync(*handle->file,
+                            [handle, done](Status synced) { done(std::move(synced)); });
     });
 }
 
@@ -200,18 +200,23 @@ void do_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const HandlePtr handle = handle_of(info);
     const pid_t pid = fuse_req_ctx(request)->pid;
-    const auto reply = adapter.interrupts.watch(request);
+    // Who gets the lock next finds everything that was done under it.
+    const auto done = [&adapter, handle, owner = info->lock_owner,
+                       answer = answer_status(adapter.interrupts.watch(request))](Status status) {
+        adapter.locks.flushed(handle->file->id(), owner);
+        answer(std::move(status));
+    };
     if (adapter.held.held(handle) && still_open_in_process(pid, handle->file->id())) {
         adapter.held.flushed(handle);
-        return reply->success();
+        return done({});
     }
-    make_durable(adapter, handle, reply);
+    make_durable(adapter, handle, done);
 }
 
 void do_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info* info) {
     Adapter& adapter = begin(request);
     const HandlePtr handle = handle_of(info);
-    make_durable(adapter, handle, adapter.interrupts.watch(request));
+    make_durable(adapter, handle, answer_status(adapter.interrupts.watch(request)));
 }
 
 void do_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {

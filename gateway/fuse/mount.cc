@@ -105,6 +105,7 @@ public:
         // waits for a page; only then may the notifier's descriptor be closed.
         ::umount2(options_.mount_point.c_str(), MNT_FORCE | MNT_DETACH);
         adapter_.held.stop();
+        adapter_.locks.stop();
         adapter_.interrupts.stop();
         adapter_.cache.stop();
         fuse_session_unmount(session_);

@@ -284,6 +284,7 @@ fuse_lowlevel_ops make_operations() {
     ops.fsyncdir = do_fsyncdir;
     ops.statfs = do_statfs;
     add_file_operations(ops);
+    add_lock_operations(ops);
     return ops;
 }
 

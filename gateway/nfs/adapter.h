@@ -40,13 +40,17 @@ private:
 };
 using ServedAsPtr = std::shared_ptr<const ServedAs>;
 
+struct Connection;
+class LockManager;
+
 struct Request {
     std::uint32_t xid = 0;
     std::uint32_t procedure = 0;
     std::uint64_t client = 0;  ///< of the connection
     std::string_view address;  ///< of the peer, for lists; borrowed like the arguments
     ServedAsPtr as;
-    std::string_view arguments;  ///< borrowed until the procedure returns
+    std::string_view arguments;        ///< borrowed until the procedure returns
+    const Connection* from = nullptr;  ///< borrowed likewise
 
     Caller caller() const { return as->caller(); }
 };
@@ -104,6 +108,7 @@ struct Adapter {
     const ExportRules rules;  ///< identities point into them
     const std::uint64_t file_system;
     ExclusiveCreates exclusive_creates;
+    std::shared_ptr<LockManager> locks;
     VirtualTexts virtual_texts;
     /// Another one in each process: all that was answered UNSTABLE might be gone. Nothing ever is.
     std::array<char, NFS3_WRITEVERFSIZE> write_verifier{};
@@ -123,6 +128,11 @@ using AdapterPtr = std::shared_ptr<Adapter>;
 
 Answer call_nfs3(const AdapterPtr& adapter, const Request& request);
 Answer call_mount3(const AdapterPtr& adapter, const Request& request);
+Answer call_nlm4(const AdapterPtr& adapter, const Request& request);
+Answer call_nsm(const AdapterPtr& adapter, const Request& request);
+/// The reply to a datagram, empty for none. Only SM_NOTIFY comes by them.
+std::string answer_nsm_datagram(const AdapterPtr& adapter, const SocketAddress& from,
+                                std::string_view bytes);
 /// "GETATTR", for lists and logs.
 std::string_view nfs3_procedure_name(std::uint32_t procedure);
 std::string_view nfs3_status_name(std::uint32_t status);

@@ -66,4 +66,22 @@ ClientStatus Connection::status(SteadyTime now) const {
     return status;
 }
 
+LockClient Connection::lock_client(std::string name) const {
+    LockClient client{std::move(name), address.ip, {}, "-"};
+    sockaddr_storage own{};
+    socklen_t size = sizeof(own);
+    if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+        if (const auto local = SocketAddress::from(own)) client.server = local->ip;
+    }
+    // What any user may have connected speaks for nobody's lock manager but its own.
+    if (const auto* local = std::get_if<LocalPeer>(&peer)) {
+        if (local->owner != 0 || !local->reserved_port) {
+            client.mark = "uid" + std::to_string(local->owner);
+        }
+    } else if (!address.reserved_port()) {
+        client.mark = "high";
+    }
+    return client;
+}
+
 }  // namespace cfsgate::gateway::nfs

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/nfs/adapter.h"
+#include "gateway/nfs/lock_clients.h"
 #include "gateway/nfs/out_queue.h"
 #include "gateway/nfs/record_reader.h"
 #include "gateway/nfs/server.h"
@@ -42,7 +43,8 @@ struct Connection {
     std::vector<KnownCredential> credentials;
 
     RecordReader reader;
-    std::string unread;  ///< received, and put off
+    std::string unread;         ///< received, and put off
+    bool has_its_turn = false;  ///< it is in the loop's list of those with something unread
     OutQueue out;
     std::size_t calls_in_work = 0;
     std::size_t work_bytes = 0;
@@ -68,6 +70,8 @@ struct Connection {
     /// "uid 1000 at 127.0.0.1:700", for logs.
     std::string describe() const;
     ClientStatus status(SteadyTime now) const;
+    /// Who it is for the lock manager, by the name that it gives itself.
+    LockClient lock_client(std::string name) const;
 };
 
 }  // namespace cfsgate::gateway::nfs

@@ -12,6 +12,7 @@
 #include "gateway/file_system.h"
 #include "gateway/nfs/caller.h"
 #include "gateway/nfs/export_rules.h"
+#include "gateway/nfs/lock_manager_options.h"
 #include "gateway/nfs/record_reader.h"
 #include "gateway/nfs/socket_address.h"
 #include "store/base/log.h"
@@ -40,6 +41,7 @@ struct ServerOptions {
     CallerPolicy policy;
     std::chrono::milliseconds deadline{30000};  ///< then "try again later", where that does no harm
     ServerLimits limits;
+    LockManagerOptions locks;
 };
 
 struct ServerCounters {

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 
+#include "gateway/nfs/lock_manager.h"
 #include "store/base/bytes.h"
 #include "store/base/crc32c.h"
 
@@ -22,6 +23,7 @@ using std::chrono::seconds;
 
 constexpr std::uint64_t kMailboxId = 0;
 constexpr std::uint64_t kFirstListenerId = 1;
+constexpr std::uint64_t kFirstDatagramId = 512;
 constexpr std::uint64_t kFirstConnectionId = 1024;
 constexpr int kBacklog = 1024;
 constexpr int kAcceptsAtOnce = 64;
@@ -60,9 +62,11 @@ struct Program {
     std::uint32_t version;
     Answer (*call)(const AdapterPtr&, const Request&);
 };
-constexpr std::array<Program, 2> kPrograms{{
+constexpr std::array<Program, 4> kPrograms{{
     {NFS_PROGRAM, NFS_V3, call_nfs3},
     {MOUNT_PROGRAM, MOUNT_V3, call_mount3},
+    {NLM_PROGRAM, NLM_V4, call_nlm4},
+    {SM_PROGRAM, SM_V1, call_nsm},
 }};
 
 const Program* find_program(std::uint32_t number) {
@@ -81,7 +85,10 @@ ServedAsPtr nobody() {
 
 std::string Server::Loop::CallName::text() const {
     if (program == NFS_PROGRAM) return std::string(nfs3_procedure_name(procedure));
-    return "MOUNT " + std::to_string(procedure);
+    const char* const name = program == MOUNT_PROGRAM ? "MOUNT "
+                             : program == NLM_PROGRAM ? "NLM "
+                                                      : "NSM ";
+    return name + std::to_string(procedure);
 }
 
 Server::Loop::Loop(FileSystem& files, ServerOptions options, Logger log)
@@ -92,6 +99,7 @@ Server::Loop::Loop(FileSystem& files, ServerOptions options, Logger log)
       next_id_(kFirstConnectionId),
       scratch_(kReceiveBytes) {
     adapter_->networks = options_.networks;
+    adapter_->locks = LockManager::make(files_, options_.locks, log_);
 }
 
 Server::Loop::~Loop() { stop(); }
@@ -111,9 +119,11 @@ Status Server::Loop::start() {
             return listening;
         }
     }
+    if (options_.locks.rpcbind) listen_for_datagrams();
     restore_replies();
     groups_ = std::make_unique<UserGroups>();
     workers_ = std::make_unique<ChangeWorkers>(files_);
+    adapter_->locks->start(addresses);  // before anybody can ask for a lock
     thread_ = std::thread([this] {
         ::pthread_setname_np(::pthread_self(), "nfs-loop");
         run();
@@ -126,6 +136,7 @@ void Server::Loop::stop() {
     mailbox_->post([this] { stopping_ = true; });
     thread_.join();
     workers_->stop();
+    adapter_->locks->stop();
     groups_->stop();
     mailbox_->close();
 }
@@ -149,6 +160,44 @@ Status Server::Loop::listen(const SocketAddress& address) {
     CFSGATE_TRY(watch(fd, kFirstListenerId + listeners_.size(), EPOLLIN));
     listeners_.push_back(std::move(listener));
     return {};
+}
+
+/// Linux hosts tell of their restart by UDP. Without it that is not heard, and nothing else changes.
+void Server::Loop::listen_for_datagrams() {
+    for (const SocketAddress& address : addresses) {
+        socklen_t size = 0;
+        const sockaddr_storage raw = address.to_sockaddr(size);
+        UniqueFd fd(::socket(raw.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        const bool bound =
+            fd.valid() &&
+            (raw.ss_family == AF_INET || set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+            ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&raw), size) == 0 &&
+            watch(fd.get(), kFirstDatagramId + datagrams_.size(), EPOLLIN);
+        if (!bound) {
+            log_->error("{} by UDP: {}; restarts of hosts that hold locks go unnoticed there",
+                        address.to_string(), std::generic_category().message(errno));
+            continue;
+        }
+        datagrams_.push_back(std::move(fd));
+    }
+}
+
+void Server::Loop::answer_datagrams(int descriptor) {
+    for (int i = 0; i < kAcceptsAtOnce; ++i) {
+        sockaddr_storage raw{};
+        socklen_t size = sizeof(raw);
+        const ssize_t got = ::recvfrom(descriptor, scratch_.data(), scratch_.size(), 0,
+                                       reinterpret_cast<sockaddr*>(&raw), &size);
+        if (got < 0) return;
+        const auto from = SocketAddress::from(raw);
+        // Nothing proves who sent it: only hosts that a rule admits.
+        if (!from || from->is_loopback() || adapter_->rules.find(from->ip) == nullptr) continue;
+        const std::string reply =
+            answer_nsm_datagram(adapter_, *from, {scratch_.data(), static_cast<std::size_t>(got)});
+        if (reply.empty()) continue;
+        static_cast<void>(::sendto(descriptor, reply.data(), reply.size(), MSG_DONTWAIT,
+                                   reinterpret_cast<const sockaddr*>(&raw), size));
+    }
 }
 
 Status Server::Loop::watch(int descriptor, std::uint64_t id, std::uint32_t events) {
@@ -217,7 +266,9 @@ void Server::Loop::run() {
         ready.swap(ready_);
         for (const std::uint64_t id : ready) {
             Connection* connection = find(id);
-            if (connection == nullptr || connection->unread.empty()) continue;
+            if (connection == nullptr) continue;
+            connection->has_its_turn = false;
+            if (connection->unread.empty()) continue;
             const std::string input = std::exchange(connection->unread, {});
             process(*connection, input);
             settle(*connection);
@@ -241,6 +292,9 @@ void Server::Loop::on_event(std::uint64_t id, std::uint32_t events) {
     if (id == kMailboxId) {
         for (const auto& letter : mailbox_->take()) letter();
         return;
+    }
+    if (id >= kFirstDatagramId && id < kFirstConnectionId) {
+        return answer_datagrams(datagrams_[id - kFirstDatagramId].get());
     }
     if (id < kFirstConnectionId) return accept_from(listeners_[id - kFirstListenerId]);
     Connection* connection = find(id);
@@ -402,10 +456,7 @@ void Server::Loop::process(Connection& connection, std::string_view input) {
         connection.record_since = now_;
         handle(connection, **record);
         if (!connection.fd.valid()) return;
-        if (!input.empty() && std::chrono::steady_clock::now() > turn_end) {
-            ready_.push_back(connection.id);
-            break;
-        }
+        if (!input.empty() && std::chrono::steady_clock::now() > turn_end) break;
     }
     connection.unread.assign(input);
 }
@@ -483,8 +534,8 @@ KnownCredential Server::Loop::judge_credential(Connection& connection,
 
 void Server::Loop::serve(Connection& connection, const RpcCall& call,
                          Answer (*program)(const AdapterPtr&, const Request&)) {
-    Request request{call.xid,      call.procedure, connection.id,
-                    connection.ip, nobody(),       call.arguments};
+    Request request{call.xid, call.procedure, connection.id, connection.ip,
+                    nobody(), call.arguments, &connection};
     const std::string* key_part = nullptr;
     if (call.procedure != 0) {  // NULL is for everybody
         const KnownCredential& credential = known(connection, call.credential);
@@ -604,7 +655,9 @@ void Server::Loop::settle(Connection& connection) {
         return close(connection);
     }
     const bool goes_on = may_go_on(connection);
-    if (goes_on && !connection.unread.empty()) ready_.push_back(connection.id);
+    if (goes_on && !connection.unread.empty() && !std::exchange(connection.has_its_turn, true)) {
+        ready_.push_back(connection.id);
+    }
     std::uint32_t events = 0;
     if (goes_on && connection.unread.empty() && !connection.peer_is_done) events |= EPOLLIN;
     if (!connection.out.empty()) events |= EPOLLOUT;

@@ -65,6 +65,8 @@ private:
 
     Status listen(const SocketAddress& address);
     Status watch(int descriptor, std::uint64_t id, std::uint32_t events);
+    void listen_for_datagrams();
+    void answer_datagrams(int descriptor);
     void restore_replies();
 
     void run();
@@ -113,6 +115,7 @@ private:
     UniqueFd epoll_;
     std::shared_ptr<Mailbox> mailbox_;
     std::vector<Listener> listeners_;
+    std::vector<UniqueFd> datagrams_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
     std::vector<std::uint64_t> closed_;  ///< to be erased at the end of the round
     std::vector<std::uint64_t> ready_;   ///< have something to process that epoll does not know of

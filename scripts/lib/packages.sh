@@ -8,6 +8,8 @@ packages_to_run="fuse3 mount"
 # The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
 packages_to_test="ansible-core clang-format git iproute2 libgmock-dev libgtest-dev nano nfs-common
     procps python3 python3-pytest rsync sqlite3 user-mode-linux util-linux vim"
+# Only scripts/fuzz.
+packages_to_fuzz="clang libclang-rt-14-dev"
 
 # Prints those of the packages that are not installed.
 missing_packages() {

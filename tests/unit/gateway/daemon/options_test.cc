@@ -54,6 +54,15 @@ TEST_F(OptionsTest, DefaultsAreThoseOfTheOriginal) {
     EXPECT_EQ(options.use, DatabaseChoice::Ask);
 }
 
+TEST_F(OptionsTest, LocksOfOtherHostsNeedToBeSwitchedOn) {
+    EXPECT_FALSE(accept({}).nfs.rpcbind);
+    EXPECT_EQ(accept({}).nfs.grace, std::chrono::seconds(45));
+    const Options options = accept({"--nfs-rpcbind=on", "--nfs-grace=5", "--state=/s"});
+    EXPECT_TRUE(options.nfs.rpcbind);
+    EXPECT_EQ(options.nfs.grace, std::chrono::seconds(5));
+    EXPECT_EQ(options.nfs.state_directory, "/s");
+}
+
 TEST_F(OptionsTest, ReadsEveryOption) {
     const Options options = accept({"-l",
                                     "-f",
@@ -120,8 +129,8 @@ TEST_F(OptionsTest, HelpAndVersionEndWithZero) {
 TEST_F(OptionsTest, AWrongOptionEndsWithOne) {
     for (const char* word :
          {"--nonsense", "-x", "--loca", "--debug=yes", "--mount", "--mount=", "--durability=maybe",
-          "--chmod=x", "--deadline=0", "--deadline=-1", "--deadline=5s",
-          "--entries-max=", "--tree-bytes-max=99999999999999", "--use=both"}) {
+          "--chmod=x", "--deadline=0", "--nfs-grace=-1", "--nfs-rpcbind=x", "--deadline=-1",
+          "--deadline=5s", "--entries-max=", "--tree-bytes-max=99999999999999", "--use=both"}) {
         const EarlyExit exit = refuse({word});
         EXPECT_EQ(exit.code, 1) << word;
         EXPECT_FALSE(exit.error.empty()) << word;
