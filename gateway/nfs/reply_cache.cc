@@ -22,6 +22,11 @@ ReplyCache::Begun ReplyCache::begin(const RequestKey& key, Time now) {
     return {Found::Done, &entry->second.reply};
 }
 
+void ReplyCache::forget(const RequestKey& key) {
+    const auto entry = entries_.find(key);
+    if (entry != entries_.end() && !entry->second.done) entries_.erase(entry);
+}
+
 void ReplyCache::finish(const RequestKey& key, std::string reply, Time now) {
     Entry& entry = entries_[key];
     entry.done = true;

@@ -42,6 +42,8 @@ public:
         const std::string* reply = nullptr;  ///< borrowed until the next call
     };
     Begun begin(const RequestKey& key, Time now);
+    /// A request that was begun and is not executed after all.
+    void forget(const RequestKey& key);
     /// The reply of a request that is in progress, or of one from before a restart.
     void finish(const RequestKey& key, std::string reply, Time now);
 

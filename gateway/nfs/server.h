@@ -25,9 +25,11 @@ struct ServerLimits {
     std::size_t connections = 4096;
     std::size_t connections_kept_for_root = 64;
     RecordLimits record;
-    std::size_t calls_in_work = 128;          ///< changes, of one connection
-    std::size_t work_bytes = 8UL << 20;       ///< arguments of those
-    std::size_t reply_bytes = 4UL << 20;      ///< not yet sent to one connection
+    std::size_t calls_in_work = 128;        ///< changes, of one connection
+    std::size_t work_bytes = 8UL << 20;     ///< arguments of those
+    std::size_t reply_bytes = 4UL << 20;    ///< not yet sent to one connection
+    std::size_t all_calls_in_work = 16384;  ///< of all connections, also of those that are gone
+    std::size_t all_work_bytes = 128UL << 20;
     std::size_t all_bytes = 256UL << 20;      ///< all of the above, of all connections
     std::chrono::seconds record_time{30};     ///< from a record's first byte to its last
     std::chrono::seconds reply_time{60};      ///< without a byte that the client takes

@@ -586,6 +586,15 @@ void Server::Loop::begin_change(Connection& connection, const RpcCall& call,
             return connection.out.push({*begun.reply, {}, 0});
         }
     }
+    if (pending_.size() >= options_.limits.all_calls_in_work ||
+        pending_bytes_ > options_.limits.all_work_bytes) {
+        // The outcome of so many is not known that nothing more is begun. That is known of this
+        // one, so trying again does no harm, whatever it is.
+        replies_.forget(key);
+        counters.late.fetch_add(1, std::memory_order_relaxed);
+        return reply(connection, {change.later(), {}, NFS3ERR_JUKEBOX},
+                     {call.program, call.procedure});
+    }
     const std::uint64_t ticket = next_ticket_++;
     Pending pending;
     pending.connection = connection.id;
@@ -596,6 +605,7 @@ void Server::Loop::begin_change(Connection& connection, const RpcCall& call,
     if (change.harmless_to_repeat) pending.later = std::move(change.later);
     ++connection.calls_in_work;
     connection.work_bytes += pending.bytes;
+    pending_bytes_ += pending.bytes;
     pending_.emplace(ticket, std::move(pending));
     workers_->post([this, mailbox = mailbox_, ticket, key, run = std::move(change.run)] {
         run(key, [this, mailbox, ticket](Reply reply) {
@@ -611,6 +621,7 @@ void Server::Loop::on_answered(std::uint64_t ticket, Reply done) {
     if (found == pending_.end()) return;
     const Pending pending = std::move(found->second);
     pending_.erase(found);
+    pending_bytes_ -= pending.bytes;
     if (!pending.key.empty() && !pending.answered) {
         replies_.finish(pending.key, done.head + done.data, now_);
     }

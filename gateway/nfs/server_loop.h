@@ -125,6 +125,7 @@ private:
     std::uint64_t next_id_;
     std::uint64_t next_ticket_ = 1;
     std::size_t all_bytes_ = 0;
+    std::size_t pending_bytes_ = 0;  ///< of all changes that are not answered
     std::vector<char> scratch_;
     SteadyTime next_tick_{};
     SteadyTime now_{};

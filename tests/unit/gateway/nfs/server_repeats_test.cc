@@ -287,6 +287,29 @@ TEST_F(ServerRepeatsTest, BeyondItsCallsInWorkAClientIsNotReadButOthersAre) {
     for (int i = 0; i < 10; ++i) EXPECT_EQ(status_in(own->receive().value()), NFS3_OK);
 }
 
+TEST_F(ServerRepeatsTest, ReconnectingDoesNotHelpBeyondAllCallsInWork) {
+    server_options.limits.all_calls_in_work = 3;
+    start_server();
+    sequencer->hold();
+    const auto mkdir = [&](int i) {
+        return make_call(kMkdir, where(handle("d"), "n" + std::to_string(i)) + encode(Wanted{}));
+    };
+    for (int i = 0; i < 3; ++i) {
+        client->send(mkdir(i));
+        ASSERT_TRUE(
+            wait_until([&] { return sequencer->held() == static_cast<std::size_t>(i) + 1; }));
+        connect();
+    }
+    // Not begun, so also what must not be done twice may be tried again; as a new request, since
+    // this one was never executed.
+    const Call fourth = mkdir(3);
+    EXPECT_EQ(ask_status(fourth), NFS3ERR_JUKEBOX);
+    EXPECT_EQ(sequencer->held(), 3U);
+    sequencer->release();
+    EXPECT_TRUE(wait_until([&] { return ask_status(fourth) == NFS3_OK; }));
+    EXPECT_TRUE(exists("d/n3"));
+}
+
 TEST_F(ServerRepeatsTest, AClientThatDoesNotReadDelaysNobodyAndIsClosed) {
     server_options.limits.reply_time = std::chrono::seconds(1);
     start_server();
