@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/nfs_service.h"
 
+#include <linux/capability.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
@@ -35,6 +37,15 @@ json to_json(const nfs::ClientStatus& client, std::int64_t now) {
             {"bytes_in", client.bytes_in},
             {"bytes_out", client.bytes_out}};
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+bool may_lock_without_limit() {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+    if (::syscall(SYS_capget, &header, data) != 0) return false;
+    return (data[0].effective & (1U << CAP_IPC_LOCK)) != 0;
+}
+#endif
 
 }  // namespace
 
@@ -135,9 +146,9 @@ void prepare_for_memory_pressure(const Logger& log) {
 #endif
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     // With a limit, later mappings could fail; so without one or not at all.
-    const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
-    if (::setrlimit(RLIMIT_MEMLOCK, &none) != 0 ||
-        ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+    if (!may_lock_without_limit()) {
+        log->debug("memory is not locked: no CAP_IPC_LOCK");
+    } else if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
         log->debug("memory is not locked: {}", std::generic_category().message(errno));
     }
 #endif

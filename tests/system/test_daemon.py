@@ -575,3 +575,23 @@ def test_it_stands_a_deep_path_over_the_limit(make_daemon):
         finally:
             os.close(fd)
         assert 35 <= made < 45, made
+
+
+def test_an_exporting_daemon_needs_no_memory_to_free_memory():
+    """A loopback mount writes its pages back to the daemon when memory is short."""
+    if cfs.sanitized():
+        pytest.skip("a sanitizer's memory cannot be locked")
+    daemon = cfs.Daemon(nfs=True)
+    try:
+        daemon.start()
+        with open(f"/proc/{daemon.process.pid}/status") as status:
+            about = dict(line.split(":", 1) for line in status)
+        effective = int(about["CapEff"], 16)
+        if effective & 1 << 14:  # CAP_IPC_LOCK
+            assert int(about["VmLck"].split()[0]) > 1024, about["VmLck"]
+        if effective & 1 << 24:  # CAP_SYS_RESOURCE
+            with open(f"/proc/{daemon.process.pid}/stat") as stat:
+                flags = int(stat.read().rsplit(")", 1)[1].split()[6])
+            assert flags & 0x00080000, f"{flags:#x}: PF_MEMALLOC_NOIO"
+    finally:
+        daemon.stop()
