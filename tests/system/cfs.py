@@ -28,6 +28,9 @@ DATA = os.path.join(os.path.dirname(HERE), "data")
 ORIGINAL = os.path.join(DATA, "pmxcfs-9.1.6")
 VECTORS = os.path.join(DATA, "vectors")
 
+# Everything, in every variant: scripts/test --long. Without it the slow tests do a part of that.
+LONG = bool(os.environ.get("CFSGATE_LONG"))
+
 MIB = 1 << 20
 TREE_BYTES_MAX = 128 * MIB
 ENTRIES_MAX = 262144

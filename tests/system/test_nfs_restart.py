@@ -256,19 +256,19 @@ def under_load(daemon, interrupt, rounds, seed):
 
 
 @pytest.mark.seconds(900)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2] if cfs.LONG else [1])
 def test_kills_under_load(daemon, seed):
     def interrupt(prng):
         daemon.kill(clean=False)
         time.sleep(prng.choice([0, 0, 0.3, 3]))
         daemon.start()
 
-    under_load(daemon, interrupt, 6, seed)
+    under_load(daemon, interrupt, 6 if cfs.LONG else 3, seed)
 
 
 @pytest.mark.seconds(900)
 def test_restarts_under_load(daemon):
-    under_load(daemon, lambda prng: daemon.restart(), 5, 3)
+    under_load(daemon, lambda prng: daemon.restart(), 5 if cfs.LONG else 2, 3)
 
 
 @pytest.mark.seconds(600)
@@ -282,7 +282,7 @@ def test_kills_while_it_starts(daemon):
         daemon.kill(clean=False)
         daemon.start()
 
-    under_load(daemon, interrupt, 2, 4)
+    under_load(daemon, interrupt, 2 if cfs.LONG else 1, 4)
 
 
 # --- Answers that are lost ---
@@ -362,7 +362,8 @@ def shared_daemon():
 
 @pytest.mark.seconds(300)
 @pytest.mark.parametrize("cause", ["the connection breaks", "the daemon is killed",
-                                   "the daemon is killed twice"])
+                                   "the daemon is killed twice"] if cfs.LONG
+                         else ["the daemon is killed"])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_change_whose_answer_is_lost_is_done_once(shared_daemon, tmp_path, name, cause):
     """It was done and answered, and the answer did not arrive. The repeat gets the first answer."""
