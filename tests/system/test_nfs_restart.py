@@ -272,6 +272,7 @@ def test_restarts_under_load(daemon):
 
 
 @pytest.mark.seconds(600)
+@pytest.mark.skipif(not cfs.LONG, reason="takes long: scripts/test --long")
 def test_kills_while_it_starts(daemon):
     """Also when the daemon does not get far between two kills."""
     def interrupt(prng):
@@ -364,7 +365,8 @@ def shared_daemon():
 @pytest.mark.parametrize("cause", ["the connection breaks", "the daemon is killed",
                                    "the daemon is killed twice"] if cfs.LONG
                          else ["the daemon is killed"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", CALLS if cfs.LONG else ["rename", "exclusive creation", "removal",
+                                                         "mkdir", "append"])
 def test_a_change_whose_answer_is_lost_is_done_once(shared_daemon, tmp_path, name, cause):
     """It was done and answered, and the answer did not arrive. The repeat gets the first answer."""
     before, call, procedure, after = CALLS[name]

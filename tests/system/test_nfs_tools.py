@@ -3,10 +3,12 @@
 (test_tools.py) with another mount."""
 import pytest
 
+import cfs
 import kernel_client
 from test_tools import *  # noqa: its tests and fixtures
 
-pytestmark = pytest.mark.guest(memory=1024)
+pytestmark = [pytest.mark.guest(memory=1024),
+              pytest.mark.skipif(not cfs.LONG, reason="takes long: scripts/test --long")]
 
 
 @pytest.fixture(scope="module")
