@@ -207,6 +207,7 @@ void ControlServer::accept_one() {
     connection.socket = std::move(socket);
     connection.thread = std::thread([this, &connection] {
         serve(connection);
+        connection.socket.reset();  // now, not when the next connection makes us look
         connection.done = true;
     });
 }
@@ -250,7 +251,6 @@ void ControlServer::serve(const Connection& connection) {
     while (open && read_line(connection.socket, buffer, line)) {
         open = send(connection.socket, answer_line(line, handler_, stop_.get_token(), counters_));
     }
-    ::shutdown(connection.socket.get(), SHUT_RDWR);
 }
 
 /// False when the peer has gone or does not read.

@@ -50,13 +50,14 @@ class Target:
         return self.daemon.request("status")["nfs"]
 
     def descriptors(self):
-        """All but those of the store, which begins new files as it likes."""
-        count = 0
+        """What they are, but for those of the store, which begins new files as it likes."""
+        found = []
         for name in os.listdir(f"/proc/{self.daemon.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
                 file = os.readlink(f"/proc/{self.daemon.pid}/fd/{name}")
-                count += not file.startswith(self.daemon.state)
-        return count
+                if not file.startswith(self.daemon.state):
+                    found.append(file)
+        return sorted(found)
 
     def memory(self):
         with open(f"/proc/{self.daemon.pid}/status") as status:
@@ -83,7 +84,10 @@ def target(daemon):
     yield target
     assert daemon.alive()
     cfs.wait_for(lambda: target.counters()["connections"] == 0, "all connections are closed")
-    cfs.wait_for(lambda: target.descriptors() <= before, "all descriptors are closed")
+    try:
+        cfs.wait_for(lambda: len(target.descriptors()) <= len(before), "all descriptors are closed")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {before} became {target.descriptors()}") from None
     with as_root(target.port) as root:
         assert root.ask("mkdir", target.root, "afterwards")["status"] == OK
         assert root.ask("rmdir", target.root, "afterwards")["status"] == OK
