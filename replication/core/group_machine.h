@@ -163,9 +163,9 @@ struct VerifyFinished {
     bool equal = false;  ///< not equal: this node leaves
 };
 
-using Effect = std::variant<Multicast, Apply, ApplyStatus, ReadState, ReadUpdates, Commit,
-                            MergeStates, ComputeChecksum, Refuse, Leave, BecameSynced,
-                            VerifyFinished>;
+using Effect =
+    std::variant<Multicast, Apply, ApplyStatus, ReadState, ReadUpdates, Commit, MergeStates,
+                 ComputeChecksum, Refuse, Leave, BecameSynced, VerifyFinished>;
 using Effects = std::vector<Effect>;
 
 // --- Modes ---
@@ -194,10 +194,14 @@ using Mode = std::variant<Joining, CollectingIndexes, AwaitingUpdates, Synced, L
 /// "joining", "collecting indexes", "awaiting updates", "synced", "left".
 std::string_view to_string(const Mode& mode);
 
+/// Where the original's conduct is allowed but unwise, ours differs, and no peer can tell. Tests of
+/// mixed groups need both.
+enum class Conduct : std::uint8_t { Careful, AsTheOriginal };
+
 /// Threads: one at a time.
 class GroupMachine {
 public:
-    GroupMachine(GroupKind kind, Member self);
+    GroupMachine(GroupKind kind, Member self, Conduct conduct = Conduct::Careful);
 
     /// `now`: this node's clock, seconds since 1970, for what is sent.
     Effects step(const Event& event, std::uint32_t now);
@@ -247,16 +251,16 @@ private:
     void multicast_normal(std::uint16_t subtype, std::string body, std::uint32_t now);
 
     void begin_round(bool joined, std::uint32_t now);
+    void send_again_what_is_ours();
     void on_normal(Member from, NormalMessage message);
     void on_sync(Member from, SyncMessage message, std::uint32_t now);
     void on_sync_start(const SyncMessage& message);
-    void on_state(Member from, SyncMessage message);
+    void on_state(Member from, SyncMessage message, std::uint32_t now);
     void on_update(const SyncMessage& message);
     void on_update_complete();
     void on_verify_request(Member from, const SyncMessage& message);
     void on_verify(const SyncMessage& message);
-    void all_states_are_in();
-    void conclude_from_indexes(std::map<Member, std::string> indexes);
+    void conclude(std::map<Member, std::string> indexes, std::uint32_t now);
     void deliver_by_count();
     void deliver_by_arrival();
     void queue_by_count(Queued queued);
@@ -265,6 +269,7 @@ private:
 
     const GroupKind kind_;
     const Member self_;
+    const Conduct conduct_;
     Effects effects_;  // of the present step
 
     Mode mode_ = Joining();
@@ -277,9 +282,8 @@ private:
 
     std::uint32_t epochs_made_ = 0;
     Epoch epoch_;
-    bool state_sent_ = false;                // in this epoch
-    bool sending_updates_ = false;           // we lead, and the last of them is not sent yet
-    std::optional<Epoch> commit_;            // told to the applier, not answered yet
+    bool sending_updates_ = false;  // we lead, and the last of them is not sent yet
+    std::optional<Epoch> commit_;   // told to the applier, not answered yet
 
     std::deque<Queued> by_count_;    // "queue A"
     std::deque<Queued> by_arrival_;  // "queue B"
