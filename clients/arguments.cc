@@ -27,10 +27,20 @@ po::options_description places() {
     return options;
 }
 
+po::options_description corosync_option() {
+    po::options_description options;
+    options.add_options()(
+        "corosync-conf",
+        po::value<std::string>()->value_name("PATH")->default_value(default_paths::kCorosyncConf),
+        "corosync's configuration");
+    return options;
+}
+
 po::options_description config_keys() {
     auto keys = places();
     keys.add_options()("pid-file", po::value<std::string>()->default_value(
                                        default_paths::kPidFile))("nfs-port", po::value<int>());
+    keys.add(corosync_option());
     return keys;
 }
 
@@ -73,6 +83,13 @@ po::options_description own_options(OptionSet set) {
         case OptionSet::Status:
             options.add_options()("checksum", po::bool_switch(), "also the checksum of the tree");
             return std::move(json.add(options).add(places()));
+        case OptionSet::Top:
+            options.add_options()(
+                "interval", po::value<int>()->value_name("SECONDS")->default_value(1),
+                "between two looks, 1 to 3600")("count,n", po::value<int>()->value_name("COUNT"),
+                                                "end after so many (default: never)");
+            return std::move(options.add(places()));
+        case OptionSet::Doctor: return std::move(json.add(places()).add(corosync_option()));
         case OptionSet::Nfs: return nfs_options();
         case OptionSet::NfsData: return std::move(json.add(nfs_options()));
         case OptionSet::NfsList:
@@ -147,15 +164,25 @@ void take_nfs(const po::variables_map& values, Arguments& arguments) {
     check_range("timeout", arguments.timeout_seconds, 3600);
 }
 
+void take_top(const po::variables_map& values, Arguments& arguments) {
+    take(values, "interval", arguments.interval_seconds);
+    check_range("interval", arguments.interval_seconds, 3600);
+    if (values.count("count") == 0) return;
+    take(values, "count", arguments.count);
+    check_range("count", arguments.count, 1'000'000'000);
+}
+
 Arguments to_arguments(const po::variables_map& values) {
     Arguments arguments;
     arguments.json = is_set(values, "json");
     arguments.checksum = is_set(values, "checksum");
     take_nfs(values, arguments);
+    take_top(values, arguments);
     arguments.control = values["control"].as<std::string>();
     arguments.state = values["state"].as<std::string>();
     arguments.mount = values["mount"].as<std::string>();
     arguments.pid_file = values["pid-file"].as<std::string>();
+    arguments.corosync_conf = values["corosync-conf"].as<std::string>();
     if (values.count("operand") > 0) {
         arguments.operands = values["operand"].as<std::vector<std::string>>();
     }

@@ -18,6 +18,11 @@ struct Arguments {
     std::string state = default_paths::kState;
     std::string mount = default_paths::kMountPoint;
     std::string pid_file = default_paths::kPidFile;
+    std::string corosync_conf = default_paths::kCorosyncConf;
+
+    // Of top.
+    int interval_seconds = 1;
+    int count = 0;  ///< 0: without end
 
     // Over NFS.
     std::string server = "127.0.0.1";
@@ -37,6 +42,8 @@ struct Arguments {
 enum class OptionSet : std::uint8_t {
     Daemon,   ///< --json, --control, --state, --mount
     Status,   ///< the same and --checksum
+    Top,      ///< --interval, --count, --control, --state, --mount
+    Doctor,   ///< those of Daemon and --corosync-conf
     Nfs,      ///< --server, --port, --export, --timeout
     NfsData,  ///< the same and --json
     NfsList,  ///< the same and --long

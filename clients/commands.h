@@ -9,6 +9,10 @@
 namespace cfsgate::clients {
 
 int run_status(const Arguments& arguments);
+int run_top(const Arguments& arguments);
+int run_doctor(const Arguments& arguments);
+int run_sync(const Arguments& arguments);
+int run_verify(const Arguments& arguments);
 int run_import(const Arguments& arguments);
 int run_export(const Arguments& arguments);
 int run_check(const Arguments& arguments);

@@ -19,9 +19,17 @@ struct Command {
     int (*run)(const Arguments&);
 };
 
-const std::array<Command, 20>& commands() {
-    static const std::array<Command, 20> kCommands{{
+const std::array<Command, 24>& commands() {
+    static const std::array<Command, 24> kCommands{{
         {{"status", "", "Shows how the running daemon is.", 0, 0, OptionSet::Status}, run_status},
+        {{"top", "", "Shows it again every second, with rates.", 0, 0, OptionSet::Top}, run_top},
+        {{"doctor", "", "Looks for what stops clusters, and says what to do.", 0, 0,
+          OptionSet::Doctor},
+         run_doctor},
+        {{"sync", "[PATH]", "Waits until this node has all that was done before, on any node.", 0,
+          1},
+         run_sync},
+        {{"verify", "", "Compares the trees of all nodes now.", 0, 0}, run_verify},
         {{"ls", "[PATH]", "Lists a directory of the tree.", 0, 1}, run_ls},
         {{"get", "PATH", "Prints a file of the tree.", 1, 1}, run_get},
         {{"put", "PATH", "Writes stdin to a file of the tree, as a whole.", 1, 1}, run_put},

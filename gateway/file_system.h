@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "gateway/file_id.h"
+#include "replication/cluster_status.h"
 #include "replication/sequencer.h"
 #include "store/base/log.h"
 #include "store/base/result.h"
@@ -187,6 +188,8 @@ struct FileSystemOptions {
     /// Reads and switches debug logging, for `.debug`.
     std::function<bool()> debug_enabled;
     std::function<void(bool)> set_debug;
+    /// What is known of the cluster; empty in local mode.
+    std::function<std::optional<replication::ClusterStatus>()> cluster;
 };
 
 struct FileSystemCounters {
@@ -250,8 +253,13 @@ public:
     /// With `file` no access check, and durable with fsync(); without, durable when answered.
     void truncate(const Caller& caller, FileId id, OpenFile* file, std::uint64_t size,
                   Done<Attributes> done);
-    /// Answers when what was written through `file` is durable; at once if nothing was.
+    /// Answers when what was written through `file` is durable; if nothing was, as catch_up().
     void fsync(OpenFile& file, Done<void> done);
+    /// Answers when this node has applied what any node was told is done before the call.
+    /// Errors: NoAccess without quorum, Busy, TimedOut.
+    void catch_up(Done<void> done);
+    /// catch_up(), and all of that is durable here.
+    void sync_directory(Done<void> done);
     /// Answers when everything is durable that was applied before the call.
     void sync_all(Done<void> done);
 

@@ -419,13 +419,25 @@ void FileSystem::truncate(const Caller& caller, FileId id, OpenFile* file, std::
 
 void FileSystem::fsync(OpenFile& file, Done<void> done) {
     const Sequence last(file.last_write_.load());
-    if (last == Sequence()) return done({});
+    if (last == Sequence()) return catch_up(std::move(done));
     sequencer_.sync(last, deadlines_->guard(std::move(done)));
+}
+
+void FileSystem::catch_up(Done<void> done) {
+    sequencer_.catch_up(deadlines_->guard(std::move(done)));
 }
 
 void FileSystem::sync_all(Done<void> done) {
     done = deadlines_->guard(std::move(done));
     sequencer_.sync(store_.journal_status().appended, done);
+}
+
+void FileSystem::sync_directory(Done<void> done) {
+    done = deadlines_->guard(std::move(done));
+    sequencer_.catch_up([this, done](const Status& status) {
+        if (!status) return done(tl::unexpected(status.error()));
+        sequencer_.sync(store_.journal_status().appended, done);
+    });
 }
 
 // --- Attributes ---
@@ -440,9 +452,11 @@ Result<Submission> FileSystem::prepare_mtime(const store::ReadView& view, const 
     std::string path = CFSGATE_TRY(view.path_of(inode.number));
     Submission submission;
     if (seconds == 0 && inode.is_directory() && is_below_lock_directory(path)) {
-        // "Please unlock": it removes the lock if its lease has run out.
+        // "Please unlock": it removes the lock if its lease has run out. In a cluster the lowest
+        // node decides that, by its own clock, and nobody waits for it.
         const Digest checksum = entry_checksum(inode, {});
-        if (store_.lock_leases().expired(path, checksum)) {
+        if (!sequencer_.request_unlock(path, checksum) &&
+            store_.lock_leases().expired(path, checksum)) {
             submission.operation = Unlock{std::move(path), checksum};
             return submission;
         }

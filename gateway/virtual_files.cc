@@ -7,6 +7,15 @@ namespace {
 
 constexpr std::size_t kLogEntriesShown = 50;
 
+/// Names and addresses come from other nodes; what would break the text is left out.
+std::string in_json(std::string_view text) {
+    std::string clean;
+    for (const char c : text) {
+        if (c >= ' ' && c <= '~' && c != '"' && c != '\\') clean.push_back(c);
+    }
+    return clean;
+}
+
 }  // namespace
 
 std::string VirtualFiles::text(VirtualEntry entry) const {
@@ -33,7 +42,8 @@ std::string VirtualFiles::version_text() const {
         text += "\"" + std::string(key) + "\": " + std::to_string(value) + ",\n";
     };
     line("starttime", options_.start_time);
-    line("clinfo", 0);  // local mode: nothing is known of a cluster
+    const auto cluster = options_.cluster ? options_.cluster() : std::nullopt;
+    line("clinfo", cluster ? cluster->info_version : 0);
     line("vmlist", store_.guests().list().version);
     for (std::size_t i = 0; i < store::kObservedPaths.size(); ++i) {
         line(store::kObservedPaths[i], store_.change_counters().get(i));
@@ -43,7 +53,25 @@ std::string VirtualFiles::version_text() const {
 }
 
 std::string VirtualFiles::members_text() const {
-    return "{\n\"nodename\": \"" + options_.node_name + "\",\n\"version\": 0\n}\n";
+    const auto cluster = options_.cluster ? options_.cluster() : std::nullopt;
+    std::string text = "{\n\"nodename\": \"" + options_.node_name + "\",\n\"version\": ";
+    if (!cluster || cluster->name.empty()) {
+        return text + std::to_string(cluster ? cluster->info_version : 0) + "\n}\n";
+    }
+    text += std::to_string(cluster->info_version) + ",\n\"cluster\": { \"name\": \"" +
+            in_json(cluster->name) + "\", \"version\": " + std::to_string(cluster->config_version) +
+            ", \"nodes\": " + std::to_string(cluster->nodes.size()) +
+            ", \"quorate\": " + (cluster->quorate ? "1" : "0") + " },\n\"nodelist\": {\n";
+    const char* separator = "";
+    for (const auto& node : cluster->nodes) {
+        text += separator;
+        text += "  \"" + in_json(node.name) + "\": { \"id\": " + std::to_string(node.id.value()) +
+                ", \"online\": " + (node.online ? "1" : "0");
+        if (!node.ip.empty()) text += ", \"ip\": \"" + in_json(node.ip) + "\"";
+        text += "}";
+        separator = ",\n";
+    }
+    return text + "\n  }\n}\n";
 }
 
 std::string VirtualFiles::vm_list_text() const {

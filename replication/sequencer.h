@@ -90,6 +90,12 @@ public:
     virtual void submit(Submission submission, Completion done) = 0;
     /// Answers when every record up to `upto` is durable.
     virtual void sync(Sequence upto, SyncCompletion done) = 0;
+    /// Answers when this node has applied everything that was ordered before the call, on any node.
+    /// Errors: NoAccess without quorum, Busy, TimedOut. Local mode: at once.
+    virtual void catch_up(SyncCompletion done) { done({}); }
+    /// Asks the group to take away a lock whose time may be over, by its entry's checksum; there is
+    /// no answer. False: nobody else is to be asked, the caller decides (local mode).
+    virtual bool request_unlock(std::string, const Digest&) { return false; }
     /// Set once, before the first submission.
     virtual void observe_changes(ChangeObserver observer) = 0;
     virtual SequencerStatus status() const = 0;

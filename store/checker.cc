@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/checker.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -148,27 +149,44 @@ private:
     std::set<std::uint32_t> guests_;
 };
 
+/// The tree's version after a record.
+Result<Version> version_made(std::string_view payload) {
+    if (is_takeover_record(payload)) {
+        return CFSGATE_TRY(decode_takeover_record(payload)).head.version;
+    }
+    return CFSGATE_TRY(decode_journal_record(payload)).version;
+}
+
 /// The journal alone: every segment's records, their order, and the versions that they claim.
-Status check_journal(const std::string& directory, std::uint64_t store_id, CheckReport& report,
-                     Sequence* last) {
+/// `held`: what a snapshot holds; records up to there may be missing, since the store goes on behind
+/// a snapshot when the journal has lost its end. `*last`: where the journal has got to.
+Status check_journal(const std::string& directory, std::uint64_t store_id, Sequence held,
+                     CheckReport& report, Sequence* last) {
     std::uint64_t expected = 0;
     std::uint64_t version = 0;
     const auto numbers = CFSGATE_TRY(Journal::segment_numbers(directory));
+    const auto first_of = [&](std::uint64_t number) {
+        const auto first = Journal::first_of_segment(directory, number);
+        return first ? first->value() : UINT64_MAX;
+    };
     for (std::size_t i = 0; i < numbers.size(); ++i) {
         const std::string path = Journal::segment_path(directory, numbers[i]);
         const auto say = [&](const std::string& what) { report.findings.push_back({path, what}); };
+        const std::uint64_t end = i + 1 < numbers.size() ? first_of(numbers[i + 1]) : UINT64_MAX;
         const auto info = Journal::scan_segment(
             directory, numbers[i], store_id,
             [&](Sequence sequence, std::string_view payload) -> Status {
-                const auto record = decode_journal_record(payload);
+                if (sequence.value() >= end) return {};
+                const auto made = version_made(payload);
                 const std::string where = "record " + std::to_string(sequence.value());
-                if (!record) {
-                    say(where + ": " + record.error().detail);
-                } else if (version != 0 && record->version.value() != version + 1) {
-                    say(where + ": version " + std::to_string(record->version.value()) +
-                        " follows version " + std::to_string(version));
+                if (!made) {
+                    say(where + ": " + made.error().detail);
+                } else if (version != 0 && !is_takeover_record(payload) &&
+                           made->value() != version + 1) {
+                    say(where + ": version " + std::to_string(made->value()) + " follows version " +
+                        std::to_string(version));
                 }
-                if (record) version = record->version.value();
+                if (made) version = made->value();
                 *last = sequence;
                 report.journal_records += 1;
                 return {};
@@ -178,10 +196,16 @@ Status check_journal(const std::string& directory, std::uint64_t store_id, Check
             say(info.error().detail);
             continue;
         }
-        if (expected != 0 && info->first.value() != expected) say("records are missing before it");
-        if (info->torn && i + 1 < numbers.size())
+        const std::uint64_t next = std::min(info->first.value() + info->records, end);
+        if (expected != 0 && info->first.value() != expected) {
+            if (info->first.value() > held.value() + 1) say("records are missing before it");
+            version = 0;
+        }
+        if (info->torn && end != UINT64_MAX && next != end && end > held.value() + 1) {
             say("a damaged record, and newer segments follow");
-        expected = info->first.value() + info->records;
+        }
+        *last = std::max(*last, Sequence(info->first.value() - 1));
+        expected = next;
     }
     return {};
 }
@@ -204,12 +228,14 @@ Result<CheckReport> check_directory(const std::string& directory) {
     report.state = state.clean() ? "clean" : "in use";
 
     Sequence last;
-    CFSGATE_TRY(check_journal(directory, state.ids.store, report, &last));
+    Sequence held;
     for (const std::string& name : CFSGATE_TRY(snapshot_files(directory))) {
         const auto header = read_snapshot_file(directory + "/" + name, nullptr);
         if (!header) report.findings.push_back({name, header.error().detail});
+        if (header) held = std::max(held, header->journal);
         report.snapshots += 1;
     }
+    CFSGATE_TRY(check_journal(directory, state.ids.store, held, report, &last));
 
     const bool trusted = state.clean() || state.boot_id == system_boot_id();
     if (!trusted) {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "store/base/bytes.h"
+#include "store/base/check.h"
 #include "store/base/crc32c.h"
 #include "store/file_io.h"
 
@@ -83,6 +84,11 @@ Result<Header> decode_header(std::string_view bytes, const std::string& path) {
     return header;
 }
 
+std::uint64_t file_bytes(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+}
+
 Result<UniqueFd> make_zeroed(const std::string& path, std::uint64_t bytes) {
     UniqueFd fd = CFSGATE_TRY(open_file(path, O_RDWR | O_CREAT | O_TRUNC));
     const std::string zeros(1 << 20, '\0');
@@ -113,6 +119,12 @@ Result<std::vector<std::uint64_t>> Journal::segment_numbers(const std::string& d
     }
     std::sort(numbers.begin(), numbers.end());
     return numbers;
+}
+
+Result<Sequence> Journal::first_of_segment(const std::string& directory, std::uint64_t number) {
+    const std::string path = segment_path(directory, number);
+    const std::string bytes = CFSGATE_TRY(read_file(path, kHeaderBytes));
+    return Sequence(CFSGATE_TRY(decode_header(bytes, path)).first);
 }
 
 Result<SegmentInfo> Journal::scan_segment(const std::string& directory, std::uint64_t number,
@@ -162,11 +174,9 @@ Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, Logger lo
 /// Only the last segment is read whole: a start must not cost what the history weighs.
 Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     for (std::size_t i = 0; i + 1 < numbers.size(); ++i) {
-        const std::string path = segment_path(options_.directory, numbers[i]);
-        const std::string bytes = CFSGATE_TRY(read_file(path, kHeaderBytes));
         SegmentInfo info;
         info.number = numbers[i];
-        info.first = Sequence(CFSGATE_TRY(decode_header(bytes, path)).first);
+        info.first = CFSGATE_TRY(first_of_segment(options_.directory, numbers[i]));
         MutexLock lock(mutex_);
         segments_.push_back(info);
     }
@@ -218,6 +228,8 @@ Status Journal::begin_segment(std::uint64_t number, std::uint64_t bytes_min) {
     } else {
         // Nothing zeroed ahead yet: reserve the space, so that a full disk shows here and not
         // behind an acknowledged write.
+        // A file of an earlier attempt may be one whose flush has failed.
+        CFSGATE_TRY(remove_file(path));
         fd = CFSGATE_TRY(open_file(path, O_RDWR | O_CREAT | O_TRUNC));
         if (const int code = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(bytes))) {
             fd.reset();
@@ -311,15 +323,19 @@ Result<Sequence> Journal::sync() {
     // The order matters: a segment begun after this reading was preceded by a flush of the old one.
     const Sequence upto = appended();
     std::shared_ptr<UniqueFd> file;
+    std::uint64_t given_up = 0;
     {
         MutexLock lock(mutex_);
         file = file_;
+        given_up = given_up_;
     }
-    if (auto status = sync_data(file->get(), options_.directory + "/journal"); !status) {
+    const Status status = sync_data(file->get(), options_.directory + "/journal");
+    MutexLock lock(mutex_);
+    // Where this file was given up meanwhile, a snapshot holds what it had.
+    if (!status && given_up == given_up_) {
         sync_failed_ = true;
         return tl::unexpected(status.error());
     }
-    MutexLock lock(mutex_);
     synced_ = std::max(synced_.load(), std::min(upto.value(), appended_.load()));
     return upto;
 }
@@ -349,6 +365,24 @@ Status Journal::undo_write() {
     return erase(before_write_.offset, end);
 }
 
+Status Journal::go_on_after(Sequence last) {
+    CFSGATE_CHECK(last >= appended());
+    pending_.clear();
+    committed_next_ = last.value() + 1;
+    next_ = committed_next_;
+    {
+        // First, so that a flush of the new file never takes its failure for one of the old.
+        MutexLock lock(mutex_);
+        ++given_up_;
+    }
+    CFSGATE_TRY(begin_segment(number_ + 1, 0));
+    MutexLock lock(mutex_);
+    appended_ = last.value();
+    synced_ = last.value();
+    sync_failed_ = false;
+    return {};
+}
+
 std::uint64_t Journal::segment_count() const {
     MutexLock lock(mutex_);
     return segments_.size();
@@ -361,10 +395,12 @@ Status Journal::read(Sequence after, const RecordSink& sink) const {
         segments = segments_;
     }
     for (std::size_t i = 0; i < segments.size(); ++i) {
-        if (i + 1 < segments.size() && segments[i + 1].first.value() <= after.value() + 1) continue;
+        const std::uint64_t end =
+            i + 1 < segments.size() ? segments[i + 1].first.value() : UINT64_MAX;
+        if (end <= after.value() + 1) continue;
         CFSGATE_TRY(scan_segment(options_.directory, segments[i].number, options_.store_id,
                                  [&](Sequence sequence, std::string_view payload) -> Status {
-                                     if (sequence <= after) return {};
+                                     if (sequence <= after || sequence.value() >= end) return {};
                                      return sink(sequence, payload);
                                  }));
     }
@@ -384,11 +420,16 @@ Status Journal::prune(Sequence upto, std::uint64_t keep_bytes, std::int64_t olde
     std::vector<std::uint64_t> removable;
     {
         MutexLock lock(mutex_);
+        std::uint64_t bytes = 0;  // a record larger than a segment makes a larger one
+        for (const SegmentInfo& segment : segments_) {
+            bytes += file_bytes(segment_path(options_.directory, segment.number));
+        }
         while (segments_.size() > 1 && segments_[1].first.value() <= upto.value() + 1) {
             struct stat info {};
             const std::string path = segment_path(options_.directory, segments_[0].number);
             const bool old = ::stat(path.c_str(), &info) == 0 && info.st_mtime < oldest_time;
-            if (!old && segments_.size() * options_.segment_bytes <= keep_bytes) break;
+            if (!old && bytes <= keep_bytes) break;
+            bytes -= file_bytes(path);
             removable.push_back(segments_[0].number);
             segments_.erase(segments_.begin());
         }

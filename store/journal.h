@@ -44,7 +44,8 @@ struct SegmentInfo {
 
 using RecordSink = std::function<Status(Sequence, std::string_view payload)>;
 
-/// Threads: add(), discard() and write() belong to the one writer; sync() and the rest to any.
+/// Threads: add(), discard(), write() and go_on_after() belong to the one writer; sync() and the
+/// rest to any.
 class Journal {
 public:
     /// Finds the end of the last segment, or begins the first. Errors: Corrupt, where a segment in
@@ -54,6 +55,8 @@ public:
     /// Names of the segment files of a directory, in order.
     static Result<std::vector<std::uint64_t>> segment_numbers(const std::string& directory);
     static std::string segment_path(const std::string& directory, std::uint64_t number);
+    /// The first record's number, as its header has it. Errors: Corrupt.
+    static Result<Sequence> first_of_segment(const std::string& directory, std::uint64_t number);
     /// Reads one segment; `sink` gets each good record. Errors: Corrupt for a bad header; those of
     /// the sink.
     static Result<SegmentInfo> scan_segment(const std::string& directory, std::uint64_t number,
@@ -74,12 +77,20 @@ public:
     /// is final: the kernel may have dropped what it could not write.
     Result<Sequence> sync();
 
+    /// A flush has failed, or what a write left could not be erased: nothing more is written.
+    bool failed() const { return sync_failed_.load(); }
+    /// Begins a new segment, whose first record follows `last`, which is not before the last one
+    /// that counts. Everything up to there is held by a snapshot, and so is on stable storage;
+    /// after a failure this is the way back, and the old segment is never written or flushed again.
+    Status go_on_after(Sequence last) CFSGATE_EXCLUDES(mutex_);
+
     Sequence appended() const { return Sequence(appended_.load(std::memory_order_acquire)); }
     Sequence synced() const { return Sequence(synced_.load(std::memory_order_acquire)); }
     std::uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
     std::uint64_t segment_count() const CFSGATE_EXCLUDES(mutex_);
 
-    /// Every record behind `after`, in order. Errors: Corrupt, those of the sink.
+    /// Every record behind `after`, in order. Where a segment was gone on from before its end, what
+    /// follows there does not count. Errors: Corrupt, those of the sink.
     Status read(Sequence after, const RecordSink& sink) const;
     /// Makes the file that the next segment will use. Slow; for a background thread.
     Status prepare_spare();
@@ -114,6 +125,7 @@ private:
 
     mutable Mutex mutex_;
     std::shared_ptr<UniqueFd> file_ CFSGATE_GUARDED_BY(mutex_);
+    std::uint64_t given_up_ CFSGATE_GUARDED_BY(mutex_) = 0;  ///< how often go_on_after() was called
     std::vector<SegmentInfo> segments_ CFSGATE_GUARDED_BY(mutex_);  ///< number and first only
     std::atomic<std::uint64_t> appended_{0};
     std::atomic<std::uint64_t> synced_{0};

@@ -4,17 +4,22 @@
 //   1 create path | 2 write u32 offset u8 truncate path data | 3 mkdir path | 4 delete path
 //   5 rename path target | 6 mtime u32 path | 7 unlock 32 bytes path
 // A path or data is a u32 length and that many bytes. Kind 2 ends with the note: u32 length, bytes.
+//
+// Kind 3, a tree taken over: u8 kind | u64 version | u32 node | u32 mtime | u32 time | from |
+//   32 bytes of digest | u32 count, u64 inodes removed | u32 count, entries (entry_codec.h)
 #include "store/journal_record.h"
 
 #include <algorithm>
 
 #include "store/base/bytes.h"
+#include "store/entry_codec.h"
 
 namespace cfsgate::store {
 namespace {
 
 constexpr std::uint8_t kOperationRecord = 1;
 constexpr std::uint8_t kNotedOperationRecord = 2;
+constexpr std::uint8_t kTakeoverRecord = 3;
 
 enum class Code : std::uint8_t {
     Create = 1,
@@ -131,6 +136,56 @@ Result<JournalRecord> decode_journal_record(std::string_view bytes) {
     record.stamp.time = in.take<std::uint32_t>();
     record.operation = CFSGATE_TRY(decode_operation(in));
     if (kind == kNotedOperationRecord) record.note = take_sized(in);
+    CFSGATE_TRY(in.finish("journal record"));
+    return record;
+}
+
+bool is_takeover_record(std::string_view bytes) {
+    return ByteReader(bytes).take<std::uint8_t>() == kTakeoverRecord;
+}
+
+std::string encode_takeover_record(const TakeoverRecord& record) {
+    ByteWriter out;
+    out.put(kTakeoverRecord);
+    out.put(record.head.version.value());
+    out.put(record.head.writer.value());
+    out.put(record.head.mtime);
+    out.put(record.time);
+    out.put_sized(record.from);
+    for (const unsigned char byte : record.index) out.put(std::uint8_t{byte});
+    out.put(static_cast<std::uint32_t>(record.removed.size()));
+    for (const InodeNumber inode : record.removed) out.put(inode.value());
+    out.put(static_cast<std::uint32_t>(record.entries.size()));
+    for (const Entry& entry : record.entries) put_entry(out, entry.inode, entry.content);
+    return out.take();
+}
+
+Result<TakeoverRecord> decode_takeover_record(std::string_view bytes) {
+    ByteReader in(bytes);
+    if (in.take<std::uint8_t>() != kTakeoverRecord) {
+        return fail(Errno::BadMessage, "journal record: no takeover");
+    }
+    TakeoverRecord record;
+    record.head.version = Version(in.take<std::uint64_t>());
+    record.head.writer = NodeId(in.take<std::uint32_t>());
+    record.head.mtime = in.take<std::uint32_t>();
+    record.time = in.take<std::uint32_t>();
+    record.from = take_sized(in);
+    const std::string_view digest = in.take_bytes(record.index.size());
+    std::copy(digest.begin(), digest.end(), record.index.begin());
+    const auto removed = in.take<std::uint32_t>();
+    for (std::uint32_t i = 0; i < removed && !in.failed(); ++i) {
+        record.removed.emplace_back(in.take<std::uint64_t>());
+    }
+    const auto entries = in.take<std::uint32_t>();
+    for (std::uint32_t i = 0; i < entries && !in.failed(); ++i) {
+        std::string_view content;
+        Inode inode = take_entry(in, &content);
+        if (in.failed() || !content_fits(inode, content)) {
+            return fail(Errno::BadMessage, "journal record: an entry is damaged");
+        }
+        record.entries.push_back({std::move(inode), std::string(content)});
+    }
     CFSGATE_TRY(in.finish("journal record"));
     return record;
 }

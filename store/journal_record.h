@@ -4,8 +4,10 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "store/base/result.h"
+#include "store/model/inode.h"
 #include "store/model/operation.h"
 
 namespace cfsgate::store {
@@ -22,5 +24,20 @@ struct JournalRecord {
 std::string encode_journal_record(const JournalRecord& record);
 /// Errors: BadMessage.
 Result<JournalRecord> decode_journal_record(std::string_view bytes);
+
+/// A tree taken over from another member: what of it was not here in the same way.
+struct TakeoverRecord {
+    TreeHead head;           ///< the tree's, after it
+    std::uint32_t time = 0;  ///< by this node's clock
+    std::string from;        ///< from whom, as it is shown
+    Digest index{};          ///< SHA-256 of the encoded index after it
+    std::vector<InodeNumber> removed;
+    std::vector<Entry> entries;  ///< inserted, or put in the place of what was there
+};
+
+bool is_takeover_record(std::string_view bytes);
+std::string encode_takeover_record(const TakeoverRecord& record);
+/// Errors: BadMessage.
+Result<TakeoverRecord> decode_takeover_record(std::string_view bytes);
 
 }  // namespace cfsgate::store

@@ -32,9 +32,16 @@ void LockLeases::remove(std::string_view path) {
     if (const auto found = leases_.find(path); found != leases_.end()) leases_.erase(found);
 }
 
-void LockLeases::clear() {
+void LockLeases::rebuild(const std::vector<Lock>& locks) {
+    const std::uint32_t now = clock_();
     MutexLock lock(mutex_);
-    leases_.clear();
+    std::map<std::string, Lease, std::less<>> leases;
+    for (const Lock& found : locks) {
+        const auto known = leases_.find(found.path);
+        const bool same = known != leases_.end() && known->second.checksum == found.checksum;
+        leases.emplace(found.path, same ? known->second : Lease{now, found.checksum});
+    }
+    leases_ = std::move(leases);
 }
 
 }  // namespace cfsgate::store

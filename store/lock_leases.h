@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "store/base/clock.h"
 #include "store/base/mutex.h"
@@ -25,7 +26,14 @@ public:
     /// Starts the time of a lock, anew if it is known.
     void start(std::string_view path, const Digest& checksum) CFSGATE_EXCLUDES(mutex_);
     void remove(std::string_view path) CFSGATE_EXCLUDES(mutex_);
-    void clear() CFSGATE_EXCLUDES(mutex_);
+
+    struct Lock {
+        std::string path;
+        Digest checksum{};
+    };
+    /// The tree was opened or replaced, and these are its locks. Times go on where path and checksum
+    /// are as before, and start now for the others.
+    void rebuild(const std::vector<Lock>& locks) CFSGATE_EXCLUDES(mutex_);
 
 private:
     struct Lease {

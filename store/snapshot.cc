@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "store/base/bytes.h"
+#include "store/entry_codec.h"
 #include "store/file_io.h"
 #include "store/model/digest.h"
 
@@ -19,34 +20,6 @@ constexpr std::uint32_t kFormat = 1;
 constexpr std::string_view kPrefix = "snapshot.";
 constexpr std::size_t kDigestBytes = 32;
 constexpr std::size_t kChunkBytes = 1 << 20;
-
-void put_entry(ByteWriter& out, const Inode& inode, std::string_view content) {
-    out.put(inode.number.value());
-    out.put(inode.parent.value());
-    out.put(inode.version.value());
-    out.put(inode.writer.value());
-    out.put(inode.mtime);
-    out.put(inode.size);
-    out.put(static_cast<std::uint8_t>(inode.type));
-    out.put(static_cast<std::uint8_t>(inode.unbacked ? 1 : 0));
-    out.put_sized(inode.name);
-    out.put_sized(content);
-}
-
-Inode take_entry(ByteReader& in, std::string_view* content) {
-    Inode inode;
-    inode.number = InodeNumber(in.take<std::uint64_t>());
-    inode.parent = InodeNumber(in.take<std::uint64_t>());
-    inode.version = Version(in.take<std::uint64_t>());
-    inode.writer = NodeId(in.take<std::uint32_t>());
-    inode.mtime = in.take<std::uint32_t>();
-    inode.size = in.take<std::uint32_t>();
-    inode.type = static_cast<EntryType>(in.take<std::uint8_t>());
-    inode.unbacked = in.take<std::uint8_t>() != 0;
-    inode.name = in.take_bytes(in.take<std::uint32_t>());
-    *content = in.take_bytes(in.take<std::uint32_t>());
-    return inode;
-}
 
 /// Writes in chunks and hashes what it writes.
 class HashedFile {
@@ -90,6 +63,8 @@ Result<std::string> write_snapshot_file(const std::string& directory, std::uint6
     const std::string name = std::string(kPrefix) + digits;
     const std::string path = directory + "/" + name;
     const std::string temporary = directory + "/new." + name;
+    // What an earlier attempt left may be a file whose flush has failed.
+    CFSGATE_TRY(remove_file(temporary));
     {
         const UniqueFd fd = CFSGATE_TRY(open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC));
         HashedFile file(fd.get(), temporary);
@@ -137,7 +112,7 @@ Result<SnapshotHeader> read_snapshot_file(const std::string& path, const EntryRe
     for (std::uint64_t i = 0; i < header.entries && !in.failed(); ++i) {
         std::string_view content;
         const Inode inode = take_entry(in, &content);
-        if (in.failed() || content.size() != (inode.unbacked ? 0 : inode.size)) {
+        if (in.failed() || !content_fits(inode, content)) {
             return fail(Errno::Corrupt, path + ": an entry is damaged");
         }
         if (sink) CFSGATE_TRY(sink(inode, content));

@@ -2,9 +2,7 @@
 // The whole tree at one journal position, in one checksummed file `snapshot.<sequence>`.
 //
 // 16 bytes of magic | u32 format | u64 store id | u64 journal sequence | u64 version | u32 writer |
-// u32 mtime | u64 entries (root not counted), then the entries ascending by inode:
-//   u64 inode | u64 parent | u64 version | u32 writer | u32 mtime | u32 size | u8 type | u8 flags |
-//   name and content, each a u32 length and the bytes
+// u32 mtime | u64 entries (root not counted), then the entries ascending by inode (entry_codec.h),
 // and last the SHA-256 of everything before.
 #pragma once
 

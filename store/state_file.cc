@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Text, one "key value" a line: format 1, store and fsid in hex, begins empty|snapshot,
-// state clean|in-use|filling, boot.
+// state clean|in-use|filling, boot; former, where there are any, fsids with spaces between.
 #include "store/state_file.h"
 
 #include <algorithm>
@@ -30,6 +30,16 @@ Result<std::uint64_t> from_hex(const std::string& text) {
         return fail(Errno::Corrupt);
     }
     return value;
+}
+
+Result<std::vector<std::uint64_t>> parse_ids(const std::string& text) {
+    std::vector<std::uint64_t> ids;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find(' ', at), text.size());
+        ids.push_back(CFSGATE_TRY(from_hex(text.substr(at, end - at))));
+        at = end + 1;
+    }
+    return ids;
 }
 
 std::map<std::string, std::string> parse_lines(const std::string& text) {
@@ -65,13 +75,15 @@ Result<StateFile> read_state_file(const std::string& directory) {
     StateFile state;
     const auto store = from_hex(fields["store"]);
     const auto file_system = from_hex(fields["fsid"]);
+    const auto former = parse_ids(fields["former"]);
     const auto word = parse_word(fields["state"]);
     const std::string begins = fields["begins"];
-    if (fields["format"] != "1" || !store || !file_system || !word ||
+    if (fields["format"] != "1" || !store || !file_system || !former || !word ||
         (begins != "empty" && begins != "snapshot")) {
         return fail(Errno::Corrupt, path + ": not a state file of this program");
     }
     state.ids = {*store, *file_system};
+    state.former = *former;
     state.word = *word;
     state.boot_id = fields["boot"];
     state.from_empty = begins == "empty";
@@ -82,6 +94,11 @@ Status write_state_file(const std::string& directory, const StateFile& state) {
     std::string text = "format 1\n";
     text += "store " + to_hex(state.ids.store) + "\n";
     text += "fsid " + to_hex(state.ids.file_system) + "\n";
+    if (!state.former.empty()) {
+        text += "former";
+        for (const std::uint64_t id : state.former) text += " " + to_hex(id);
+        text += "\n";
+    }
     text += state.from_empty ? "begins empty\n" : "begins snapshot\n";
     for (const auto& [word, name] : kWords) {
         if (word == state.word) text += "state " + std::string(name) + "\n";

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "store/base/result.h"
 #include "store/tree_tables.h"
@@ -14,6 +15,8 @@ inline constexpr const char* kStateFileName = "state";
 
 struct StateFile {
     StoreIds ids;
+    /// File-system ids that this store had before, newest first; their handles stay good.
+    std::vector<std::uint64_t> former;
     /// Filling: an import is under way; until it has ended there is no store.
     enum class Word : std::uint8_t { Clean, InUse, Filling } word = Word::InUse;
     std::string boot_id;  ///< of the boot that uses it, where in use

@@ -3,7 +3,7 @@
 //
 // A change takes three steps: a Batch applies operations in one write transaction; commit() appends
 // their journal records and publishes the new tree; sync() puts the journal on stable storage.
-// Files in the directory: tree.mdb, journal.*, snapshot.*, state. See ARCHITECTURE.md, "The store".
+// Files in the directory: tree.mdb, journal.*, snapshot.*, lost.*, state. See ARCHITECTURE.md, "The store".
 #pragma once
 
 #include <cstdint>
@@ -75,6 +75,38 @@ public:
     /// Every entry, ascending by inode, the root included; stops when `sink` returns an error.
     virtual Status for_each(
         const std::function<Status(const Inode&, std::string_view content)>& sink) const = 0;
+};
+
+/// What a peer needs to have the same entry. Errors: NotFound.
+///
+/// The content is as stored: none where the entry is unbacked. An update message has to carry as
+/// many bytes as it says, so there such a file is sent with zeros in their place; who takes it over
+/// finds out by its digest (Takeover::index), which leaves the bytes out.
+Result<Entry> entry_as_stored(const ReadView& view, InodeNumber inode);
+
+/// Another member's tree, as far as it may differ from the one here.
+struct Takeover {
+    std::vector<InodeNumber> removed;  ///< what is not there is no error
+    /// Inserted, or put in the place of what has the same inode; in any order. The root's, if it is
+    /// among them, says the head of the tree. What is removed as well is there afterwards.
+    std::vector<Entry> entries;
+    std::string index;  ///< encoded: what the result's must be, to the byte
+    std::string from;   ///< whose tree it is, for the log and the journal
+};
+
+/// What a takeover has done.
+struct TakeoverReport {
+    Sequence sequence;  ///< for sync()
+    /// One or two of each inode; their version is that of the new tree.
+    std::vector<Change> changes;
+    struct Lost {
+        std::string path;  ///< as it was
+        std::string what;  ///< "removed", "replaced"
+    };
+    std::vector<Lost> lost;  ///< entries that are not in the new tree as they were; the first 1000
+    std::uint64_t lost_total = 0;  ///< all of them
+    std::optional<std::string>
+        snapshot;  ///< the file that holds the tree as it was, if any was lost
 };
 
 enum class Durability : std::uint8_t {
@@ -157,6 +189,13 @@ public:
     };
     virtual Result<std::unique_ptr<Batch>> begin() = 0;
 
+    /// Makes the tree that of another member, in one transaction: the new tree whole, or nothing. It
+    /// is journaled like a batch, and as durable after sync(). Where entries are lost, a snapshot of
+    /// the tree is written first and kept (the newest four of this kind). To be called like begin(),
+    /// with no batch open. Errors: BadMessage where the result is no tree or has another index;
+    /// NoSpace, InputOutput; ReadOnly in the error state.
+    virtual Result<TakeoverReport> take_over(const Takeover& takeover) = 0;
+
     /// Puts every journal record up to `upto` on stable storage (Durable), or returns (Relaxed).
     /// Any thread; callers that overlap share one flush. Errors: InputOutput: the store is then in
     /// its error state and refuses changes.
@@ -164,6 +203,12 @@ public:
 
     /// Why the store refuses changes; nothing while it is well.
     virtual std::optional<std::string> failure() const = 0;
+
+    /// Back to service after an error, if that is possible now: a fresh snapshot takes the place of
+    /// what the journal may have lost, and a new segment that of the one which failed. After changes
+    /// were refused for want of space: whether there is some again. Nothing happens to a store that
+    /// is well. By one thread, with no batch open. Errors: NoSpace, InputOutput: the cause persists.
+    virtual Status try_recover() = 0;
 
     /// The notes of the last `most` annotated changes that are not older than `since`, oldest
     /// first. Reads the journal: slow, for a start.
@@ -179,9 +224,15 @@ public:
     virtual JournalStatus journal_status() const = 0;
     virtual StartKind start_kind() const = 0;
     virtual std::uint64_t file_system_id() const = 0;  ///< random in local mode, never 0
+    /// Durable when it returns. The newest 16 former ones stay known. Errors: Invalid for 0.
+    virtual Status set_file_system_id(std::uint64_t id) = 0;
+    /// The present one, or a former one: file handles with it were issued here.
+    virtual bool is_own_file_system_id(std::uint64_t id) const = 0;
 
-    /// The index and the checksum of the whole tree as published; digests come from a cache.
+    /// The index and the checksum of the whole tree as published. Of the index only what has changed
+    /// since the last question is hashed; the checksum is kept until anything changes.
     virtual Result<Index> index() const = 0;
+    virtual Result<std::string> encoded_index() const = 0;
     virtual Result<Digest> tree_checksum() const = 0;
 
     /// Writes a snapshot of the tree as published and drops what it makes unnecessary.

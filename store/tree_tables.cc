@@ -414,8 +414,12 @@ Status TreeWriter::replace_content(const Inode& before, const Inode& after,
 }
 
 Status TreeWriter::remove(const Inode& inode) {
+    CFSGATE_TRY(take_out(inode));
+    return put_names_version(inode.parent, state_.head.version);
+}
+
+Status TreeWriter::take_out(const Inode& inode) {
     CFSGATE_TRY(erase_names(inode));
-    CFSGATE_TRY(put_names_version(inode.parent, state_.head.version));
     const std::string key = inode_key(inode.number);
     if (inode.is_directory()) {
         CFSGATE_TRY(txn_->erase(Table::Child, child_key(inode.number, kRootInode)));

@@ -92,6 +92,9 @@ public:
     /// Header and content; `before` is the header as stored. inode.size says the length.
     Status replace_content(const Inode& before, const Inode& after, std::string_view content);
     Status remove(const Inode& inode);
+    /// Takes an entry out and leaves no trace of it, whatever else is there of its directory. For
+    /// a tree that is put together anew; set_all_names_versions() must follow.
+    Status take_out(const Inode& inode);
     /// The entry as stored under `before`, now with the parent and name of `after`.
     Status move(const Inode& before, const Inode& after);
     /// For a tree that comes from elsewhere: nobody knows when the names of its directories last

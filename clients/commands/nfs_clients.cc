@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <array>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "clients/commands.h"
 #include "clients/control_client.h"
 #include "clients/listing.h"
+#include "clients/table.h"
 
 namespace cfsgate::clients {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kColumns = 9;
-using Row = std::array<std::string, kColumns>;
 
 /// An answer that is not as agreed shows as "-" and does not end the program.
 std::string text_of(const json& client, const char* key) {
@@ -44,27 +39,12 @@ std::string client_name(const json& client) {
     return (v6 ? "[" + address + "]" : address) + ":" + text_of(client, "port");
 }
 
-Row to_row(const json& client) {
+TableRow to_row(const json& client) {
     return {client_name(client),           owner_of(client),
             text_of(client, "speaks_for"), since_of(client),
             text_of(client, "requests"),   text_of(client, "errors"),
             text_of(client, "bytes_in"),   text_of(client, "bytes_out"),
             text_of(client, "last_error")};
-}
-
-void print_table(const std::vector<Row>& rows) {
-    std::array<std::size_t, kColumns> widths{};
-    for (const Row& row : rows) {
-        for (std::size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
-    }
-    for (const Row& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < kColumns; ++i) {
-            line += row[i];
-            if (i + 1 < kColumns) line.append(widths[i] - row[i].size() + 2, ' ');
-        }
-        std::printf("%s\n", line.c_str());
-    }
 }
 
 }  // namespace
@@ -73,12 +53,12 @@ int run_nfs_clients(const Arguments& arguments) {
     int code = kOk;
     const auto response = ask_and_report(arguments, {{"command", "nfs-clients"}}, code);
     if (!response || arguments.json) return code;
-    std::vector<Row> rows{{"CLIENT", "OWNER", "SPEAKS FOR", "SINCE", "REQUESTS", "ERRORS",
-                           "BYTES IN", "BYTES OUT", "LAST ERROR"}};
+    std::vector<TableRow> rows{{"CLIENT", "OWNER", "SPEAKS FOR", "SINCE", "REQUESTS", "ERRORS",
+                                "BYTES IN", "BYTES OUT", "LAST ERROR"}};
     for (const json& client : response->value("clients", json::array())) {
         if (client.is_object()) rows.push_back(to_row(client));
     }
-    print_table(rows);
+    print_lines(table_lines(rows));
     return code;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 
+#include "clients/cluster_text.h"
 #include "clients/commands.h"
 #include "clients/control_client.h"
+#include "clients/table.h"
 
 namespace cfsgate::clients {
 namespace {
@@ -24,13 +26,22 @@ void print(const nlohmann::json& part, const std::string& prefix) {
     }
 }
 
+void print_status(nlohmann::json status) {
+    const auto cluster = cluster_lines(status);
+    status.erase("cluster");
+    print(status, "");
+    if (cluster.empty()) return;
+    std::puts("");
+    print_lines(cluster);
+}
+
 }  // namespace
 
 int run_status(const Arguments& arguments) {
     int code = kOk;
-    const auto response =
+    auto response =
         ask_and_report(arguments, {{"command", "status"}, {"checksum", arguments.checksum}}, code);
-    if (response && !arguments.json) print(*response, "");
+    if (response && !arguments.json) print_status(std::move(*response));
     return code;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/control_commands.h"
 
+#include "gateway/daemon/await.h"
 #include "store/base/base64.h"
 #include "store/checker.h"
 #include "store/config_db/config_db.h"
@@ -69,12 +70,16 @@ Result<store::ConfigDb> copy_tree(const store::Store& store) {
 
 ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
                                  std::string state_directory, std::chrono::milliseconds deadline,
-                                 StatusSource status, const NfsService& nfs)
+                                 StatusSource status, const NfsService& nfs,
+                                 replication::ClusterSequencer* cluster)
     : store_(store),
       tree_(files, deadline),
       state_directory_(std::move(state_directory)),
       status_(std::move(status)),
-      nfs_(nfs) {}
+      nfs_(nfs),
+      files_(files),
+      deadline_(deadline),
+      cluster_(cluster) {}
 
 Result<json> ControlCommands::run(const json& request, const std::stop_token& stop) {
     const std::string command = CFSGATE_TRY(text_of(request, "command"));
@@ -85,8 +90,24 @@ Result<json> ControlCommands::run(const json& request, const std::stop_token& st
     if (command == "export") return export_database(request);
     if (command == "get") return get(request);
     if (command == "ls") return list(request);
-    CFSGATE_TRY(change(command, request, stop));
+    if (command == "sync") {
+        CFSGATE_TRY(sync(stop));
+    } else if (command == "verify") {
+        CFSGATE_TRY(verify());
+    } else {
+        CFSGATE_TRY(change(command, request, stop));
+    }
     return json::object();
+}
+
+/// Everything that any node was told is done before this call is seen here after it.
+Status ControlCommands::sync(const std::stop_token& stop) {
+    return await<void>([this](auto done) { files_.catch_up(std::move(done)); }, deadline_, stop);
+}
+
+Status ControlCommands::verify() {
+    if (cluster_ == nullptr) return fail(Errno::NotSupported, "this node is not in a cluster");
+    return cluster_->verify();
 }
 
 Result<json> ControlCommands::check() const {

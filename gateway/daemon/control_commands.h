@@ -9,6 +9,7 @@
 
 #include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/tree_access.h"
+#include "replication/cluster_sequencer.h"
 #include "store/store.h"
 
 namespace cfsgate::gateway::daemon {
@@ -18,9 +19,10 @@ class ControlCommands {
 public:
     using StatusSource = std::function<Result<nlohmann::json>(bool with_checksum)>;
 
-    /// Borrows the store, the files and the export.
+    /// Borrows the store, the files, the export and the cluster (none in local mode).
     ControlCommands(store::Store& store, FileSystem& files, std::string state_directory,
-                    std::chrono::milliseconds deadline, StatusSource status, const NfsService& nfs);
+                    std::chrono::milliseconds deadline, StatusSource status, const NfsService& nfs,
+                    replication::ClusterSequencer* cluster);
 
     /// Errors: NotImplemented for an unknown command, Invalid for a missing field, and those of the
     /// command.
@@ -32,6 +34,8 @@ private:
     Result<nlohmann::json> export_database(const nlohmann::json& request) const;
     Result<nlohmann::json> get(const nlohmann::json& request) const;
     Result<nlohmann::json> list(const nlohmann::json& request) const;
+    Status sync(const std::stop_token& stop);
+    Status verify();
     Status change(const std::string& command, const nlohmann::json& request,
                   const std::stop_token& stop);
 
@@ -40,6 +44,9 @@ private:
     std::string state_directory_;
     StatusSource status_;
     const NfsService& nfs_;
+    FileSystem& files_;
+    std::chrono::milliseconds deadline_;
+    replication::ClusterSequencer* cluster_;
 };
 
 }  // namespace cfsgate::gateway::daemon

@@ -20,12 +20,14 @@
 #include "gateway/daemon/node.h"
 #include "gateway/daemon/status_report.h"
 #include "store/base/clock.h"
+#include "store/base/files.h"
 #include "store/base/mount_table.h"
 
 namespace cfsgate::gateway::daemon {
 namespace {
 
 constexpr const char* kGroup = "www-data";
+constexpr const char* kCorosyncConf = "corosync.conf";
 constexpr std::chrono::seconds kLockPatience{10};
 constexpr int kExitForced = 3;
 constexpr unsigned kLastWordSeconds = 2;
@@ -104,6 +106,7 @@ Status Daemon::start() {
     CFSGATE_TRY(open_store());
     CFSGATE_TRY(stop_if_asked());
     CFSGATE_TRY(mount());
+    if (cluster_ != nullptr) cluster_->start();
     start_nfs();
     start_watchdog();
     CFSGATE_TRY(start_control());
@@ -123,18 +126,18 @@ Status Daemon::start_signals() {
 
 Status Daemon::find_identity() {
     node_name_ = CFSGATE_TRY(find_node_name(options_.node_name));
-    note_address();
+    find_address();
     www_data_ = CFSGATE_TRY(find_group(kGroup));
     return {};
 }
 
-/// Only a node with peers needs an address that they can reach, and those are refused later on.
-void Daemon::note_address() const {
-    const auto address = find_node_address(node_name_);
-    if (address) {
-        log_->info("node {} has the address {}", node_name_, *address);
+/// Only a node with peers needs one that they can reach; make_sequencer() insists then.
+void Daemon::find_address() {
+    address_ = find_node_address(node_name_);
+    if (address_) {
+        log_->info("node {} has the address {}", node_name_, *address_);
     } else {
-        log_->warn("{}", address.error().detail);
+        log_->warn("{}", address_.error().detail);
     }
 }
 
@@ -165,11 +168,12 @@ Status Daemon::lock_state() {
 Status Daemon::open_store() {
     doing_ = "opening the store";
     const Logger log = logging_.part("store");
-    CFSGATE_TRY(refuse_new_cluster_node());
+    first_start_ = !store::Store::exists(options_.state_directory) &&
+                   ::access((options_.state_directory + "/config.db").c_str(), F_OK) != 0;
     CFSGATE_TRY(choose_database(store_options(options_), options_.use, log));
     store_ = CFSGATE_TRY(store::Store::open(store_options(options_), log));
-    CFSGATE_TRY(refuse_cluster());
-    sequencer_ = replication::make_local_sequencer(*store_, system_wall_clock());
+    if (first_start_ && !options_.local) CFSGATE_TRY(take_in_corosync_conf());
+    CFSGATE_TRY(make_sequencer());
     FileSystemOptions options;
     options.node_name = node_name_;
     options.www_data = www_data_;
@@ -180,33 +184,60 @@ Status Daemon::open_store() {
     options.start_time = start_time_;
     options.debug_enabled = [this] { return logging_.debug(); };
     options.set_debug = [this](bool on) { logging_.set_debug(on); };
+    options.cluster = [this]() -> std::optional<replication::ClusterStatus> {
+        if (cluster_ == nullptr) return {};
+        return cluster_->cluster_status();
+    };
     files_ = std::make_unique<FileSystem>(*store_, *sequencer_, std::move(options),
                                           logging_.part("files"));
     return {};
 }
 
-/// A first start beside corosync's configuration would be that of a cluster's member.
-Status Daemon::refuse_new_cluster_node() const {
-    const bool first_start = !store::Store::exists(options_.state_directory) &&
-                             ::access((options_.state_directory + "/config.db").c_str(), F_OK) != 0;
-    if (options_.local || !first_start || ::access(options_.corosync_conf.c_str(), R_OK) != 0) {
-        return {};
+/// A first start beside corosync's configuration is that of a cluster's member.
+Status Daemon::take_in_corosync_conf() const {
+    const auto text = read_small_file(options_.corosync_conf, limits::kFileBytesMax);
+    if (!text) {
+        if (text.error().code == Errno::NotFound) return {};
+        return tl::unexpected(text.error());
     }
-    return fail(Errno::NotSupported,
-                options_.corosync_conf +
-                    " exists, so this node belongs to a cluster, and clustering is not available "
-                    "yet: start with --local");
+    const Stamp stamp{NodeId(0), start_time_};
+    auto batch = CFSGATE_TRY(store_->begin());
+    for (const Operation& operation :
+         {Operation(CreateFile{kCorosyncConf}), Operation(WriteFile{kCorosyncConf, *text})}) {
+        const store::Applied applied = batch->apply(operation, stamp);
+        if (!applied.ok) return fail(applied.error, options_.corosync_conf + " cannot be stored");
+    }
+    CFSGATE_TRY(store_->sync(CFSGATE_TRY(batch->commit())));
+    log_->info("{} taken in: this node belongs to a cluster", options_.corosync_conf);
+    return {};
 }
 
-Status Daemon::refuse_cluster() const {
+Result<bool> Daemon::belongs_to_cluster() const {
+    if (options_.local) return false;
     const auto view = CFSGATE_TRY(store_->read());
-    const auto found = view->resolve("corosync.conf");
+    const auto found = view->resolve(kCorosyncConf);
     if (!found && found.error().code != Errno::NotFound) return tl::unexpected(found.error());
-    if (!found || options_.local) return {};
-    return fail(Errno::NotSupported,
-                options_.state_directory +
-                    ": the tree holds corosync.conf, so this node belongs to a cluster, and "
-                    "clustering is not available yet: start with --local");
+    return found.has_value();
+}
+
+Status Daemon::make_sequencer() {
+    if (!CFSGATE_TRY(belongs_to_cluster())) {
+        sequencer_ = replication::make_local_sequencer(*store_, system_wall_clock());
+        return {};
+    }
+    if (!address_) return tl::unexpected(address_.error());
+    corosync_conf_ =
+        std::make_unique<CorosyncConf>(*store_, options_.corosync_conf, logging_.part("cluster"));
+    corosync_conf_->update(true);
+    replication::ClusterOptions options;
+    options.own_ip = *address_;
+    options.deadline = options_.deadline;
+    auto cluster =
+        replication::make_cluster_sequencer(*store_, std::move(options), logging_.part("cluster"));
+    cluster->observe_corosync_conf([this](bool own) { corosync_conf_->changed(own); });
+    cluster_ = cluster.get();
+    sequencer_ = std::move(cluster);
+    return {};
 }
 
 Status Daemon::mount() {
@@ -240,13 +271,14 @@ Status Daemon::start_control() {
                                     .files = *files_,
                                     .mount = *mount_,
                                     .nfs = *nfs_,
+                                    .cluster = cluster_,
                                     .watchdog = watchdog_.get()};
         return make_status(sources, control_counters_, with_checksum);
     };
     // The façade's own deadline comes first; this one only bounds a façade that misses it.
     commands_ = std::make_unique<ControlCommands>(*store_, *files_, options_.state_directory,
                                                   options_.deadline + std::chrono::seconds(1),
-                                                  std::move(status), *nfs_);
+                                                  std::move(status), *nfs_, cluster_);
     auto handler = [this](const nlohmann::json& request, const std::stop_token& stop) {
         return commands_->run(request, stop);
     };
@@ -311,7 +343,9 @@ void Daemon::end_mount() {
 void Daemon::end_store() {
     doing_ = "finishing the changes under way";
     files_.reset();
+    cluster_ = nullptr;
     sequencer_.reset();
+    corosync_conf_.reset();
     doing_ = "closing the store";
     if (store_) {
         if (const Status closed = store_->close(); !closed) {

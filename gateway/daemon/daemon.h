@@ -10,6 +10,7 @@
 
 #include "gateway/daemon/control_commands.h"
 #include "gateway/daemon/control_server.h"
+#include "gateway/daemon/corosync_conf.h"
 #include "gateway/daemon/logging.h"
 #include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/options.h"
@@ -19,6 +20,7 @@
 #include "gateway/daemon/watchdog.h"
 #include "gateway/file_system.h"
 #include "gateway/fuse/mount.h"
+#include "replication/cluster_sequencer.h"
 #include "replication/sequencer.h"
 #include "store/base/mutex.h"
 #include "store/directory_lock.h"
@@ -40,12 +42,13 @@ private:
     Status start();
     Status start_signals();
     Status find_identity();
-    void note_address() const;
+    void find_address();
     Status make_directories() const;
     Status lock_state();
     Status open_store();
-    Status refuse_cluster() const;
-    Status refuse_new_cluster_node() const;
+    Result<bool> belongs_to_cluster() const;
+    Status take_in_corosync_conf() const;
+    Status make_sequencer();
     Status mount() CFSGATE_EXCLUDES(stoppable_mutex_);
     void start_nfs();
     Status start_control();
@@ -64,6 +67,8 @@ private:
     Logging logging_;
     Logger log_;
     std::string node_name_;
+    Result<std::string> address_ = fail(Errno::NotFound);
+    bool first_start_ = false;
     gid_t www_data_ = 0;
     std::uint32_t start_time_ = 0;
     Prober prober_;
@@ -74,7 +79,9 @@ private:
     // In the order of the start; end() and the destructors go backwards.
     std::optional<store::DirectoryLock> lock_;
     std::unique_ptr<store::Store> store_;
+    std::unique_ptr<CorosyncConf> corosync_conf_;  ///< in a cluster
     std::unique_ptr<replication::Sequencer> sequencer_;
+    replication::ClusterSequencer* cluster_ = nullptr;  ///< the same, in a cluster
     std::unique_ptr<FileSystem> files_;
     std::unique_ptr<fuse::Mount> mount_;
     std::unique_ptr<NfsService> nfs_;

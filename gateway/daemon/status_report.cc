@@ -55,6 +55,66 @@ json sequencer_part(const StatusSources& sources) {
             {"oldest_waiting_ms", status.oldest_waiting_ms}};
 }
 
+json node_ids(const std::vector<NodeId>& nodes) {
+    json ids = json::array();
+    for (const NodeId node : nodes) ids.push_back(node.value());
+    return ids;
+}
+
+json group_part(const replication::GroupStatus& group) {
+    return {{"mode", group.mode},
+            {"members", node_ids(group.members)},
+            {"leaves", group.leaves},
+            {"last_leave", group.last_leave.empty() ? json() : json(group.last_leave)},
+            {"unsent", group.unsent},
+            {"queued", group.queued}};
+}
+
+json votes_part(const replication::Votes& votes) {
+    return {{"expected", votes.expected},
+            {"total", votes.total},
+            {"needed", votes.needed},
+            {"device", votes.device.empty() ? json() : json(votes.device)},
+            {"device_state", votes.device_state.empty() ? json() : json(votes.device_state)}};
+}
+
+json verification_part(const replication::Verification& verification) {
+    return {
+        {"number", verification.number}, {"equal", verification.equal}, {"at", verification.at}};
+}
+
+json cluster_part(const StatusSources& sources) {
+    if (sources.cluster == nullptr) return {};
+    const replication::ClusterStatus cluster = sources.cluster->cluster_status();
+    json nodes = json::array();
+    for (const auto& node : cluster.nodes) {
+        nodes.push_back({{"id", node.id.value()},
+                         {"name", node.name},
+                         {"votes", node.votes},
+                         {"addresses", node.addresses},
+                         {"online", node.online},
+                         {"ip", node.ip.empty() ? json() : json(node.ip)}});
+    }
+    return {{"name", cluster.name},
+            {"config_version", cluster.config_version},
+            {"node_id", cluster.self.value()},
+            {"nodes", std::move(nodes)},
+            {"quorate", cluster.quorate},
+            {"quorate_since", cluster.quorate_since},
+            {"why_not_quorate",
+             cluster.why_not_quorate.empty() ? json() : json(cluster.why_not_quorate)},
+            {"votes", cluster.votes ? votes_part(*cluster.votes) : json()},
+            {"configuration", group_part(cluster.configuration)},
+            {"status", group_part(cluster.status)},
+            {"last_leader", cluster.last_leader ? json(cluster.last_leader->value()) : json()},
+            {"last_verification",
+             cluster.last_verification ? verification_part(*cluster.last_verification) : json()},
+            {"in_flight", cluster.in_flight},
+            {"held", cluster.held},
+            {"apply_waiting", cluster.apply_waiting},
+            {"apply_lag_ms", cluster.apply_lag_ms}};
+}
+
 json files_part(const StatusSources& sources) {
     const FileSystemCounters counters = sources.files.counters();
     return {{"open", counters.open_files},
@@ -81,14 +141,16 @@ json probe_part(const StatusSources& sources) {
 
 Result<json> make_status(const StatusSources& sources, const ControlCounters& control,
                          bool with_checksum) {
-    json status = {{"version", CFSGATE_VERSION},    {"mode", "local"},
-                   {"node", sources.node_name},     {"pid", ::getpid()},
-                   {"started", sources.start_time}, {"quorate", sources.sequencer.quorate()}};
+    json status = {
+        {"version", CFSGATE_VERSION},    {"mode", sources.cluster == nullptr ? "local" : "cluster"},
+        {"node", sources.node_name},     {"pid", ::getpid()},
+        {"started", sources.start_time}, {"quorate", sources.sequencer.quorate()}};
     status["tree"] = CFSGATE_TRY(tree_part(sources, with_checksum));
     status["store"] = store_part(sources);
     status["mount"] = mount_part(sources);
     status["nfs"] = sources.nfs.status();
     status["sequencer"] = sequencer_part(sources);
+    status["cluster"] = cluster_part(sources);
     status["files"] = files_part(sources);
     status["locks"] = locks_part(sources);
     status["probe"] = probe_part(sources);

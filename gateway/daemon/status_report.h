@@ -12,7 +12,7 @@
 #include "gateway/daemon/watchdog.h"
 #include "gateway/file_system.h"
 #include "gateway/fuse/mount.h"
-#include "replication/sequencer.h"
+#include "replication/cluster_sequencer.h"
 #include "store/store.h"
 
 namespace cfsgate::gateway::daemon {
@@ -27,7 +27,8 @@ struct StatusSources {
     const FileSystem& files;
     const fuse::Mount& mount;
     const NfsService& nfs;
-    const Watchdog* watchdog = nullptr;  ///< none without systemd's watchdog
+    const replication::ClusterSequencer* cluster = nullptr;  ///< none in local mode
+    const Watchdog* watchdog = nullptr;                      ///< none without systemd's watchdog
 };
 
 /// Touches no mount. Errors: those of reading the store.

@@ -254,7 +254,7 @@ void do_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply
 
 void do_fsyncdir(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
     Adapter& adapter = begin(request);
-    adapter.files.sync_all(answer_status(adapter.interrupts.watch(request)));
+    adapter.files.sync_directory(answer_status(adapter.interrupts.watch(request)));
 }
 
 void do_init(void*, fuse_conn_info* connection) {

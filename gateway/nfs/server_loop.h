@@ -9,7 +9,7 @@
 #include "gateway/nfs/change_workers.h"
 #include "gateway/nfs/connection.h"
 #include "gateway/nfs/doorman.h"
-#include "gateway/nfs/mailbox.h"
+#include "store/base/mailbox.h"
 #include "gateway/nfs/reply_cache.h"
 #include "gateway/nfs/server.h"
 #include "gateway/nfs/user_groups.h"

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Debian packages that the scripts need, and how they are installed. Sourced.
 
-packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libexpected-dev libfuse3-dev
-    libisal-dev liblmdb-dev libnfs-dev libspdlog-dev libsqlite3-dev libssl-dev libsystemd-dev
-    libtirpc-dev ninja-build nlohmann-json3-dev pkg-config rpcsvc-proto"
+packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libcmap-dev libcpg-dev
+    libexpected-dev libfuse3-dev libisal-dev liblmdb-dev libnfs-dev libquorum-dev libspdlog-dev
+    libsqlite3-dev libssl-dev libsystemd-dev libtirpc-dev libvotequorum-dev ninja-build
+    nlohmann-json3-dev pkg-config rpcsvc-proto"
 packages_to_run="fuse3 mount"
 # The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
-packages_to_test="ansible-core clang-format git iproute2 libgmock-dev libgtest-dev nano nfs-common
-    procps python3 python3-pytest rsync sqlite3 user-mode-linux util-linux vim"
+packages_to_test="ansible-core clang-format corosync corosync-qdevice corosync-qnetd git iproute2
+    libgmock-dev libgtest-dev nano nfs-common procps python3 python3-pytest rsync sqlite3
+    user-mode-linux util-linux vim"
 # Only scripts/fuzz.
 packages_to_fuzz="clang libclang-rt-14-dev"
 

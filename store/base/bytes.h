@@ -104,6 +104,7 @@ public:
         bytes_.push_back('\0');
     }
 
+    void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
     const std::string& bytes() const { return bytes_; }
     std::string take() { return std::move(bytes_); }
     void clear() { bytes_.clear(); }

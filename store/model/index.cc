@@ -42,6 +42,7 @@ std::string encode_index(const Index& index) {
     const auto total = encoded_bytes(index.entries.size());
     CFSGATE_CHECK(total <= std::numeric_limits<std::uint32_t>::max());
     ByteWriter out;
+    out.reserve(total);
     out.put(index.head.version.value());
     out.put(index.last_inode.value());
     out.put(index.head.writer.value());

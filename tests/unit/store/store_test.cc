@@ -503,6 +503,49 @@ TEST_F(StoreTest, IdentityStays) {
     EXPECT_EQ(directory.open()->file_system_id(), id);
 }
 
+TEST_F(StoreTest, FormerFileSystemIdsStayKnown) {
+    auto store = directory.open();
+    const std::uint64_t first = store->file_system_id();
+    EXPECT_EQ(test::read_file(directory.file("state")).find("former"), std::string::npos);
+    EXPECT_TRUE(store->is_own_file_system_id(first));
+    EXPECT_FALSE(store->is_own_file_system_id(100));
+    EXPECT_FALSE(store->is_own_file_system_id(0));
+    const auto zero = store->set_file_system_id(0);
+    ASSERT_FALSE(zero);
+    EXPECT_EQ(zero.error().code, Errno::Invalid);
+    for (std::uint64_t id = 100; id < 117; ++id) take(store->set_file_system_id(id));
+    take(store->set_file_system_id(116));  // no other id, so nothing is pushed out
+    for (const bool power_cut : {false, true}) {
+        store.reset();
+        if (power_cut) directory.pretend_power_cut();
+        store = directory.open();
+        EXPECT_EQ(store->file_system_id(), 116U);
+        EXPECT_FALSE(store->is_own_file_system_id(first)) << "16 newer ones";
+        for (std::uint64_t id = 100; id < 117; ++id) EXPECT_TRUE(store->is_own_file_system_id(id));
+    }
+    // Back to a former one.
+    take(store->set_file_system_id(105));
+    EXPECT_TRUE(store->is_own_file_system_id(100));
+    EXPECT_TRUE(store->is_own_file_system_id(116));
+    take(store->close());
+    EXPECT_EQ(directory.open()->file_system_id(), 105U);
+}
+
+TEST_F(StoreTest, AnEntryForAPeerIsWhatIsStored) {
+    const auto store = directory.open();
+    ASSERT_EQ(result_of(*store, CreateFile{"f"}), 0);
+    ASSERT_EQ(result_of(*store, WriteFile{"f", "text", 0, false}), 4);
+    ASSERT_EQ(result_of(*store, CreateFile{"unbacked"}), 0);
+    ASSERT_EQ(result_of(*store, WriteFile{"unbacked", "", 9, true}), 0);
+    const auto view = take(store->read());
+    EXPECT_EQ(take(entry_as_stored(*view, InodeNumber(2))).content, "text");
+    const Entry unbacked = take(entry_as_stored(*view, test::inode_of(*store, "unbacked").number));
+    EXPECT_EQ(unbacked.inode.size, 9U);
+    EXPECT_EQ(unbacked.content, "");
+    EXPECT_EQ(take(entry_as_stored(*view, kRootInode)).inode.version, view->head().version);
+    EXPECT_EQ(entry_as_stored(*view, InodeNumber(99)).error().code, Errno::NotFound);
+}
+
 TEST_F(StoreTest, CreateFromAndOpen) {
     const auto vector = test::load_vectors("tree-basic.json");
     auto entries = test::vector_entries(vector);

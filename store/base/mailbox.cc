@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/nfs/mailbox.h"
+#include "store/base/mailbox.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include "store/base/check.h"
 
-namespace cfsgate::gateway::nfs {
+namespace cfsgate {
 
 Result<std::shared_ptr<Mailbox>> Mailbox::make() {
     UniqueFd event(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -46,4 +46,4 @@ void Mailbox::close() {
     dropped.swap(letters_);
 }
 
-}  // namespace cfsgate::gateway::nfs
+}  // namespace cfsgate

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What other threads have to say to the event loop.
+// What other threads have to say to an event loop.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 #include "store/base/result.h"
 #include "store/base/unique_fd.h"
 
-namespace cfsgate::gateway::nfs {
+namespace cfsgate {
 
 /// Letters are run by the loop in the order in which they were posted. Whoever posts shares the
 /// ownership, so a late one finds it after the loop has ended, too. Threads: any.
@@ -36,4 +36,4 @@ private:
     bool closed_ CFSGATE_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace cfsgate::gateway::nfs
+}  // namespace cfsgate

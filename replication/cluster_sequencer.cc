@@ -1,0 +1,678 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replication/cluster_sequencer.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <deque>
+#include <map>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "replication/applier_thread.h"
+#include "replication/corosync/node_list.h"
+#include "replication/corosync/quorum_source.h"
+#include "replication/group_link.h"
+#include "replication/prepare.h"
+#include "replication/status_store.h"
+#include "store/base/check.h"
+#include "store/base/mailbox.h"
+
+namespace cfsgate::replication {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr seconds kTick{1};
+constexpr milliseconds kBlockedWait{2};
+constexpr int kDeliveriesAtOnce = 256;
+constexpr seconds kVotesEvery{10};
+/// Nobody can create it, so deleting it has no effect on any node; but it has its place in the
+/// order.
+constexpr const char* kMarkerPath = "../cfsgate-sync";
+
+/// A caller's change on its way to the group.
+struct Item {
+    Submission submission;
+    std::optional<GroupOperation> raw;  ///< sent as it is; the submission says the rest
+    Completion done;
+    SteadyTime since;
+    bool prepared = false;
+};
+
+struct InFlight {
+    OwnChange own;
+    SteadyTime since;
+};
+
+Votes to_votes(const VoteFacts& facts) {
+    return {facts.expected, facts.total, facts.needed, facts.device, facts.device_state};
+}
+
+/// Whether `.members` would read otherwise.
+bool shows_other_members(const ClusterStatus& a, const ClusterStatus& b) {
+    const auto same = [](const ClusterNode& x, const ClusterNode& y) {
+        return x.id == y.id && x.name == y.name && x.online == y.online && x.ip == y.ip;
+    };
+    return a.name != b.name || a.config_version != b.config_version || a.quorate != b.quorate ||
+           !std::equal(a.nodes.begin(), a.nodes.end(), b.nodes.begin(), b.nodes.end(), same);
+}
+
+class Cluster final : public ClusterSequencer, private LinkOwner {
+public:
+    Cluster(store::Store& store, ClusterOptions options, std::shared_ptr<Mailbox> mailbox,
+            Logger log)
+        : store_(store),
+          options_(std::move(options)),
+          log_(std::move(log)),
+          mailbox_(std::move(mailbox)),
+          configuration_(GroupKind::Configuration, *this, options_.clock, log_),
+          status_(GroupKind::Status, *this, options_.clock, log_),
+          applier_(
+              store_,
+              {[this](const auto& changes) {
+                   if (observer_) observer_(changes);
+               },
+               [this](bool own) {
+                   if (conf_observer_) conf_observer_(own);
+               },
+               [this](Unlock unlock) { send_raw(Operation(std::move(unlock))); }},
+              {[this](Event event) {
+                   mailbox_->post([this, event = std::move(event)] { configuration_.feed(event); });
+               },
+               [this](const Error& error) {
+                   mailbox_->post([this, error] { on_applier_broken(error); });
+               },
+               [this](const Status& ready) {
+                   mailbox_->post([this, ready] { on_applier_ready(ready); });
+               }},
+              log_) {
+        status_published_.why_not_quorate = "corosync is not there";
+        status_published_.quorate_since = options_.clock();
+    }
+
+    ~Cluster() override {
+        if (thread_.joinable()) {
+            mailbox_->post([this] { stopping_ = true; });
+            thread_.join();
+        }
+        applier_.stop();
+        // The end of one append is the beginning of the next one.
+        for (auto letters = mailbox_->take();; letters = mailbox_->take()) {
+            for (const auto& letter : letters) letter();
+            if (letters.empty() && held_.empty() && in_flight_.empty()) break;
+            release_all("the daemon is ending");
+        }
+        mailbox_->close();
+    }
+
+    void start() override {
+        thread_ = std::thread([this] { run(); });
+        ::pthread_setname_np(thread_.native_handle(), "cluster");
+    }
+
+    // --- Sequencer ---
+
+    bool quorate() const override { return quorate_.load(std::memory_order_acquire); }
+    void submit(Submission submission, Completion done) override;
+    void sync(Sequence upto, SyncCompletion done) override { applier_.sync(upto, std::move(done)); }
+    void catch_up(SyncCompletion done) override;
+    bool request_unlock(std::string path, const Digest& checksum) override {
+        send_raw(UnlockRequest{std::move(path), checksum});
+        return true;
+    }
+    void observe_changes(ChangeObserver observer) override { observer_ = std::move(observer); }
+    SequencerStatus status() const override;
+
+    // --- ClusterSequencer ---
+
+    ClusterStatus cluster_status() const override;
+    Status verify() override;
+    void observe_corosync_conf(CorosyncConfObserver observer) override {
+        conf_observer_ = std::move(observer);
+    }
+
+private:
+    // LinkOwner
+    void perform(GroupKind kind, Effect effect) override;
+    void not_sent(GroupKind kind, std::uint64_t own_count) override;
+    void prepare_to_join(GroupKind kind) override;
+
+    void run();
+    void wait();
+    void tick(SteadyTime now);
+    void connect_quorum();
+    void connect_nodes();
+    void read_nodes();
+    void on_quorum(bool quorate);
+    void on_applier_ready(const Status& ready);
+    void on_applier_broken(const Error& error);
+
+    void perform_effect(Apply effect);
+    void perform_effect(Refuse effect);
+    void answer_own(std::uint64_t count, const Error& error);
+    void release_all(const std::string& reason);
+    void release_held(Errno code, const std::string& reason);
+    void perform_status(Effect effect);
+
+    void send_raw(GroupOperation operation, Completion done = {});
+    void accept(Item item);
+    void send_held(SteadyTime now);
+    void prepare_item(Item item);
+    void send(Item item);
+    /// One append of a file at a time, so that each sees where the one before it ended.
+    Completion in_turn(InodeNumber inode, Completion done);
+    bool wait_for_turn(InodeNumber inode, Item& item) CFSGATE_EXCLUDES(turns_mutex_);
+    void next_turn(InodeNumber inode) CFSGATE_EXCLUDES(turns_mutex_);
+
+    void publish() CFSGATE_EXCLUDES(mutex_);
+    static GroupStatus group_status(const GroupLink& link);
+    std::string why_not_quorate() const;
+
+    store::Store& store_;
+    const ClusterOptions options_;
+    Logger log_;
+    std::shared_ptr<Mailbox> mailbox_;
+    ChangeObserver observer_;
+    CorosyncConfObserver conf_observer_;
+    std::atomic<bool> quorate_{false};
+    std::atomic<bool> can_send_{false};
+    std::atomic<std::uint64_t> submitted_{0};
+    std::atomic<std::uint64_t> completed_{0};
+
+    // Of the thread "cluster".
+    bool stopping_ = false;
+    std::unique_ptr<QuorumSource> quorum_;
+    std::unique_ptr<NodeList> node_list_;
+    ClusterConfig config_;
+    StatusStore status_store_;
+    GroupLink configuration_;
+    GroupLink status_;
+    std::vector<Work> works_;
+    std::deque<Item> held_;
+    std::map<std::uint64_t, InFlight> in_flight_;
+    std::optional<Error> refusing_;  // why no change can be taken
+    std::optional<Votes> votes_;
+    std::optional<Verification> verification_;
+    SteadyTime next_tick_{};
+    SteadyTime next_votes_{};
+    SteadyTime next_verify_{};
+    std::uint32_t quorum_changed_at_ = 0;
+    bool more_ = false;
+
+    mutable Mutex mutex_;
+    ClusterStatus status_published_ CFSGATE_GUARDED_BY(mutex_);
+    std::optional<SteadyTime> oldest_ CFSGATE_GUARDED_BY(mutex_);
+    std::optional<Error> refusing_published_ CFSGATE_GUARDED_BY(mutex_);
+
+    Mutex turns_mutex_;
+    std::map<InodeNumber, std::deque<Item>> turns_ CFSGATE_GUARDED_BY(turns_mutex_);
+
+    ApplierThread applier_;  // its threads end before what they call
+    std::thread thread_;
+};
+
+// --- What callers do ---
+
+void Cluster::submit(Submission submission, Completion done) {
+    submitted_.fetch_add(1, std::memory_order_relaxed);
+    done = [this, done = std::move(done)](Result<Outcome> outcome) {
+        completed_.fetch_add(1, std::memory_order_relaxed);
+        done(std::move(outcome));
+    };
+    if (!quorate()) return done(fail(Errno::NoAccess, "this node has no quorum"));
+    {
+        const MutexLock lock(mutex_);
+        if (refusing_published_) return done(tl::unexpected(*refusing_published_));
+    }
+    Item item{std::move(submission), {}, std::move(done), std::chrono::steady_clock::now(), false};
+    if (item.submission.append) {
+        const InodeNumber inode = *item.submission.entry;
+        item.done = in_turn(inode, std::move(item.done));
+        if (wait_for_turn(inode, item)) return;
+    }
+    if (can_send_.load(std::memory_order_acquire)) {
+        const auto view = store_.read();
+        const Status ready = view ? prepare(**view, item.submission) : tl::unexpected(view.error());
+        if (!ready) return item.done(tl::unexpected(ready.error()));
+        item.prepared = true;
+    }
+    mailbox_->post([this, item = std::move(item)]() mutable { accept(std::move(item)); });
+}
+
+void Cluster::catch_up(SyncCompletion done) {
+    if (!quorate()) return done(fail(Errno::NoAccess, "this node has no quorum"));
+    send_raw(Operation(Delete{kMarkerPath}), [done = std::move(done)](Result<Outcome> outcome) {
+        if (outcome || outcome.error().code == Errno::NotFound) return done({});
+        done(tl::unexpected(outcome.error()));
+    });
+}
+
+void Cluster::send_raw(GroupOperation operation, Completion done) {
+    Item item;
+    item.raw = std::move(operation);
+    item.submission.need = Need::Applied;
+    item.done = std::move(done);
+    item.since = std::chrono::steady_clock::now();
+    item.prepared = true;
+    mailbox_->post([this, item = std::move(item)]() mutable { accept(std::move(item)); });
+}
+
+Completion Cluster::in_turn(InodeNumber inode, Completion done) {
+    return [this, inode, done = std::move(done)](Result<Outcome> outcome) {
+        done(std::move(outcome));
+        next_turn(inode);
+    };
+}
+
+bool Cluster::wait_for_turn(InodeNumber inode, Item& item) {
+    const MutexLock lock(turns_mutex_);
+    const auto [place, first] = turns_.try_emplace(inode);
+    if (first) return false;
+    place->second.push_back(std::move(item));
+    return true;
+}
+
+void Cluster::next_turn(InodeNumber inode) {
+    std::optional<Item> next;
+    {
+        const MutexLock lock(turns_mutex_);
+        const auto found = turns_.find(inode);
+        if (found == turns_.end()) return;
+        if (found->second.empty()) {
+            turns_.erase(found);
+            return;
+        }
+        next.emplace(std::move(found->second.front()));
+        found->second.pop_front();
+    }
+    mailbox_->post([this, item = std::move(*next)]() mutable { accept(std::move(item)); });
+}
+
+SequencerStatus Cluster::status() const {
+    const ApplierStatus applier = applier_.status();
+    SequencerStatus status;
+    status.submitted = submitted_.load(std::memory_order_relaxed);
+    status.completed = completed_.load(std::memory_order_relaxed);
+    status.batches = applier.batches;
+    status.flushes = applier.flushes;
+    const MutexLock lock(mutex_);
+    if (oldest_) {
+        status.oldest_waiting_ms = static_cast<std::uint64_t>(
+            std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - *oldest_)
+                .count());
+    }
+    return status;
+}
+
+ClusterStatus Cluster::cluster_status() const {
+    const ApplierStatus applier = applier_.status();
+    const MutexLock lock(mutex_);
+    ClusterStatus status = status_published_;
+    status.apply_waiting = applier.waiting;
+    status.apply_lag_ms = applier.oldest_ms;
+    return status;
+}
+
+Status Cluster::verify() {
+    {
+        const MutexLock lock(mutex_);
+        const auto& members = status_published_.configuration.members;
+        if (status_published_.configuration.mode != "synced" || members.empty()) {
+            return fail(Errno::Busy, "this node is not in the group, or not in sync with it");
+        }
+        if (members.front() != status_published_.self) {
+            return fail(Errno::NotSupported, "only the member with the lowest id may ask: node " +
+                                                 std::to_string(members.front().value()));
+        }
+    }
+    mailbox_->post([this] {
+        configuration_.feed(VerifyDue());
+        configuration_.flush();
+    });
+    return {};
+}
+
+// --- The loop ---
+
+void Cluster::run() {
+    next_verify_ = std::chrono::steady_clock::now() + options_.verify_every;
+    while (!stopping_) {
+        wait();
+        for (const auto& letter : mailbox_->take()) letter();
+        if (quorum_ && !quorum_->dispatch()) {
+            quorum_.reset();
+            on_quorum(false);
+        }
+        if (node_list_ && !node_list_->dispatch()) node_list_.reset();
+        more_ = configuration_.dispatch(kDeliveriesAtOnce);
+        more_ = status_.dispatch(kDeliveriesAtOnce) || more_;
+        const SteadyTime now = std::chrono::steady_clock::now();
+        if (now >= next_tick_) tick(now);
+        send_held(now);
+        configuration_.flush();
+        status_.flush();
+        if (!works_.empty()) applier_.push(std::exchange(works_, {}));
+        publish();
+    }
+    status_.stop();
+    configuration_.stop();
+}
+
+void Cluster::wait() {
+    std::array<pollfd, 5> entries{{{mailbox_->descriptor(), POLLIN, 0},
+                                   {quorum_ ? quorum_->descriptor() : -1, POLLIN, 0},
+                                   {node_list_ ? node_list_->descriptor() : -1, POLLIN, 0},
+                                   {configuration_.descriptor(), POLLIN, 0},
+                                   {status_.descriptor(), POLLIN, 0}}};
+    auto patience = std::chrono::ceil<milliseconds>(next_tick_ - std::chrono::steady_clock::now());
+    if (configuration_.blocked() || status_.blocked()) patience = std::min(patience, kBlockedWait);
+    if (more_) patience = milliseconds(0);
+    const auto timeout = std::clamp<milliseconds::rep>(patience.count(), 0, 1000);
+    ::poll(entries.data(), entries.size(), static_cast<int>(timeout));
+}
+
+void Cluster::tick(SteadyTime now) {
+    next_tick_ = now + kTick;
+    if (!quorum_) connect_quorum();
+    if (!node_list_) connect_nodes();
+    configuration_.tick(now);
+    status_.tick(now);
+    if (now >= next_verify_) {
+        next_verify_ = now + options_.verify_every;
+        configuration_.feed(VerifyDue());
+    }
+    if (quorum_ && now >= next_votes_) {
+        next_votes_ = now + kVotesEvery;
+        if (const auto facts = quorum_->votes()) votes_ = to_votes(*facts);
+    }
+}
+
+void Cluster::connect_quorum() {
+    auto source = QuorumSource::connect(
+        [this](bool quorate, const std::vector<NodeId>&) { on_quorum(quorate); });
+    if (!source) return log_->debug("quorum: {}", source.error().detail);
+    quorum_ = std::move(*source);
+    next_votes_ = {};
+}
+
+void Cluster::connect_nodes() {
+    auto list = NodeList::connect([this] { read_nodes(); });
+    if (!list) return log_->debug("node list: {}", list.error().detail);
+    node_list_ = std::move(*list);
+    read_nodes();
+}
+
+void Cluster::read_nodes() {
+    if (!node_list_) return;
+    auto config = node_list_->read();
+    if (!config) return log_->error("the node list cannot be read: {}", config.error().detail);
+    config_ = std::move(*config);
+    next_votes_ = {};
+}
+
+void Cluster::on_quorum(bool quorate) {
+    if (quorate_.exchange(quorate) != quorate || quorum_changed_at_ == 0) {
+        quorum_changed_at_ = options_.clock();
+        log_->info("this node {}", quorate ? "has quorum" : "has no quorum");
+    }
+    next_votes_ = {};
+    configuration_.feed(QuorumChanged{quorate});
+    if (!quorate) release_held(Errno::NoAccess, "this node has lost quorum");
+}
+
+// --- What the machines want ---
+
+void Cluster::prepare_to_join(GroupKind kind) {
+    if (kind == GroupKind::Configuration) return applier_.restart();
+    status_.join();
+}
+
+void Cluster::on_applier_ready(const Status& ready) {
+    if (!ready) {
+        refusing_ = ready.error();
+        release_held(ready.error().code, ready.error().detail);
+        log_->error("this node stays out of the group: {}", ready.error().detail);
+        return configuration_.not_ready();
+    }
+    refusing_.reset();
+    configuration_.join();
+    configuration_.feed(QuorumChanged{quorate()});
+}
+
+void Cluster::on_applier_broken(const Error& error) {
+    refusing_ = error;
+    configuration_.feed(ApplierFailed{"what was ordered cannot be stored here: " + error.detail});
+}
+
+void Cluster::perform(GroupKind kind, Effect effect) {
+    if (kind == GroupKind::Status) return perform_status(std::move(effect));
+    std::visit(
+        [this](auto&& one) {
+            using T = std::decay_t<decltype(one)>;
+            if constexpr (std::is_same_v<T, Apply> || std::is_same_v<T, Refuse>) {
+                perform_effect(std::forward<decltype(one)>(one));
+            } else if constexpr (std::is_same_v<T, ReadState> || std::is_same_v<T, ReadUpdates> ||
+                                 std::is_same_v<T, Commit> || std::is_same_v<T, ComputeChecksum>) {
+                works_.emplace_back(std::forward<decltype(one)>(one));
+            } else if constexpr (std::is_same_v<T, Leave>) {
+                release_all("this node has left the group: " + one.reason);
+            } else if constexpr (std::is_same_v<T, VerifyFinished>) {
+                verification_ = Verification{one.number, one.equal, options_.clock()};
+                if (one.equal) {
+                    log_->info("verification {}: equal", one.number);
+                } else {
+                    log_->error("verification {}: this node's tree differs", one.number);
+                }
+            }
+        },
+        std::move(effect));
+}
+
+void Cluster::perform_effect(Apply effect) {
+    OrderedChange change;
+    if (effect.own_count) {
+        const auto found = in_flight_.find(*effect.own_count);
+        if (found != in_flight_.end()) {
+            change.own = std::move(found->second.own);
+            in_flight_.erase(found);
+        }
+    }
+    change.what = std::move(effect);
+    works_.emplace_back(std::move(change));
+}
+
+void Cluster::perform_effect(Refuse effect) {
+    answer_own(effect.own_count, Error{effect.error, "refused when it was delivered"});
+}
+
+void Cluster::answer_own(std::uint64_t count, const Error& error) {
+    const auto found = in_flight_.find(count);
+    if (found == in_flight_.end()) return;
+    const Completion done = std::move(found->second.own.done);
+    in_flight_.erase(found);
+    if (done) done(tl::unexpected(error));
+}
+
+void Cluster::not_sent(GroupKind kind, std::uint64_t own_count) {
+    if (kind != GroupKind::Configuration) return;
+    answer_own(own_count, Error{Errno::Busy, "corosync does not take the change; it was not sent"});
+}
+
+void Cluster::release_all(const std::string& reason) {
+    for (auto& [count, flying] : std::exchange(in_flight_, {})) {
+        if (!flying.own.done) continue;
+        flying.own.done(fail(Errno::TimedOut, reason + "; the change may still happen"));
+    }
+    release_held(Errno::Busy, reason);
+}
+
+void Cluster::release_held(Errno code, const std::string& reason) {
+    for (Item& item : std::exchange(held_, {})) {
+        if (item.done) item.done(fail(code, reason + "; nothing was sent"));
+    }
+}
+
+void Cluster::perform_status(Effect effect) {
+    if (const auto* read = std::get_if<ReadState>(&effect)) {
+        mailbox_->post([this, epoch = read->epoch] {
+            status_.feed(StateRead{epoch, StatusStore::state()});
+            status_.flush();
+        });
+    } else if (const auto* message = std::get_if<ApplyStatus>(&effect)) {
+        status_store_.apply(*message);
+    } else if (std::holds_alternative<BecameSynced>(effect) && !options_.own_ip.empty()) {
+        mailbox_->post([this] {
+            if (status_.machine() == nullptr || !status_.machine()->can_send()) return;
+            status_.feed(StatusStore::tell_address(options_.own_ip));
+            status_.flush();
+        });
+    }
+}
+
+// --- Submissions ---
+
+void Cluster::accept(Item item) {
+    if (held_.size() >= options_.held_max) {
+        if (item.done) item.done(fail(Errno::Busy, "too many changes wait; nothing was sent"));
+        return;
+    }
+    held_.push_back(std::move(item));
+}
+
+void Cluster::send_held(SteadyTime now) {
+    const GroupMachine* const machine = configuration_.machine();
+    const bool can_send = machine != nullptr && machine->can_send();
+    can_send_.store(can_send, std::memory_order_release);
+    if (held_.empty()) return;
+    if (!quorate()) return release_held(Errno::NoAccess, "this node has no quorum");
+    if (refusing_) return release_held(refusing_->code, refusing_->detail);
+    while (!held_.empty() && now - held_.front().since > options_.deadline) {
+        Item item = std::move(held_.front());
+        held_.pop_front();
+        if (item.done)
+            item.done(fail(Errno::TimedOut, "the cluster is not ready; nothing was sent"));
+    }
+    if (!can_send) {
+        // What it meets after the state sync may be another tree.
+        for (Item& item : held_) item.prepared = item.raw.has_value();
+        return;
+    }
+    while (!held_.empty() && in_flight_.size() < options_.in_flight_max) {
+        Item item = std::move(held_.front());
+        held_.pop_front();
+        if (item.prepared) {
+            send(std::move(item));
+        } else {
+            prepare_item(std::move(item));
+        }
+    }
+}
+
+void Cluster::prepare_item(Item item) {
+    PrepareChange work;
+    work.submission = std::move(item.submission);
+    work.prepared = [this, done = std::move(item.done), since = item.since](
+                        Submission submission, const Status& ready) mutable {
+        if (!ready) return done(tl::unexpected(ready.error()));
+        Item prepared{std::move(submission), {}, std::move(done), since, true};
+        mailbox_->post([this, item = std::move(prepared)]() mutable { accept(std::move(item)); });
+    };
+    works_.emplace_back(std::move(work));
+}
+
+void Cluster::send(Item item) {
+    Submission& submission = item.submission;
+    GroupOperation operation =
+        item.raw ? std::move(*item.raw) : GroupOperation(std::move(submission.operation));
+    configuration_.feed(Submit{std::move(operation)});
+    const std::uint64_t count = configuration_.machine()->last_count();
+    if (!item.done) return;
+    in_flight_.emplace(
+        count, InFlight{{std::move(submission.annotate), submission.need, std::move(item.done)},
+                        item.since});
+}
+
+// --- What others see ---
+
+GroupStatus Cluster::group_status(const GroupLink& link) {
+    GroupStatus status;
+    const GroupMachine* const machine = link.machine();
+    status.mode =
+        machine != nullptr && link.connected() ? to_string(machine->mode()) : "not connected";
+    if (machine != nullptr) {
+        for (const Member& member : machine->view().members())
+            status.members.push_back(member.node);
+        status.queued = machine->queued();
+    }
+    status.leaves = link.leaves();
+    status.last_leave = link.last_leave();
+    status.unsent = link.unsent();
+    return status;
+}
+
+std::string Cluster::why_not_quorate() const {
+    if (quorate()) return {};
+    if (!quorum_) return "corosync is not there";
+    if (!votes_) return "corosync says so";
+    return std::to_string(votes_->total) + " of " + std::to_string(votes_->expected) +
+           " votes are here, " + std::to_string(votes_->needed) + " are needed";
+}
+
+void Cluster::publish() {
+    ClusterStatus status;
+    status.name = config_.cluster_name;
+    status.config_version = config_.config_version;
+    status.quorate = quorate();
+    status.quorate_since = quorum_changed_at_;
+    status.why_not_quorate = why_not_quorate();
+    status.votes = votes_;
+    status.configuration = group_status(configuration_);
+    status.status = group_status(status_);
+    status.last_verification = verification_;
+    status.in_flight = in_flight_.size();
+    status.held = held_.size();
+    if (configuration_.machine() != nullptr) {
+        status.self = configuration_.machine()->self().node;
+        if (const auto leader = configuration_.machine()->last_leader()) {
+            status.last_leader = leader->node;
+        }
+    }
+    const bool connected = status_.connected();
+    for (const auto& node : config_.nodes) {
+        const bool online = connected && std::count(status.status.members.begin(),
+                                                    status.status.members.end(), node.id) > 0;
+        status.nodes.push_back({node.id, node.name, node.votes, node.addresses, online,
+                                status_store_.address_of(node.id)});
+    }
+    std::optional<SteadyTime> oldest;
+    if (!in_flight_.empty()) oldest = in_flight_.begin()->second.since;
+    if (!held_.empty())
+        oldest = std::min(oldest.value_or(held_.front().since), held_.front().since);
+
+    const MutexLock lock(mutex_);
+    status.info_version = status_published_.info_version;
+    if (shows_other_members(status, status_published_)) ++status.info_version;
+    status_published_ = std::move(status);
+    oldest_ = oldest;
+    refusing_published_ = refusing_;
+}
+
+}  // namespace
+
+std::unique_ptr<ClusterSequencer> make_cluster_sequencer(store::Store& store,
+                                                         ClusterOptions options, Logger log) {
+    auto mailbox = Mailbox::make();
+    CFSGATE_CHECK(mailbox.has_value());  // no descriptor is left at the start of the daemon
+    return std::make_unique<Cluster>(store, std::move(options), std::move(*mailbox),
+                                     std::move(log));
+}
+
+}  // namespace cfsgate::replication

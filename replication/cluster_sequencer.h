@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sequencer of a cluster: corosync orders the changes of all nodes, and every node applies them.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "replication/cluster_status.h"
+#include "replication/sequencer.h"
+#include "store/base/clock.h"
+#include "store/base/log.h"
+
+namespace cfsgate::replication {
+
+struct ClusterOptions {
+    std::string own_ip;  ///< what the others are told; empty: nothing
+    /// A change that could not be sent in this time is given up.
+    std::chrono::milliseconds deadline{30000};
+    std::chrono::seconds verify_every{3600};
+    std::size_t in_flight_max = 512;  ///< own changes sent and not delivered
+    std::size_t held_max = 16384;     ///< own changes that wait; more are refused: Busy
+    WallClock clock = system_wall_clock();
+};
+
+/// Told, on a thread of the sequencer, after `corosync.conf` in the tree may have changed. `own`: by
+/// a change of this node. Must not block.
+using CorosyncConfObserver = std::function<void(bool own)>;
+
+/// Threads: any. Owns "cluster", which has corosync's handles and the groups' state machines, and
+/// waits for nothing else; "applier" and "journal flush" (applier_thread.h).
+class ClusterSequencer : public Sequencer {
+public:
+    virtual ClusterStatus cluster_status() const = 0;
+    /// Asks for a verification now; its result shows in the status. Only the lowest node's counts:
+    /// elsewhere NotSupported, Busy where it cannot be done now.
+    virtual Status verify() = 0;
+    /// Set once, before start().
+    virtual void observe_corosync_conf(CorosyncConfObserver observer) = 0;
+    /// Begins to look for corosync, and goes on until the end.
+    virtual void start() = 0;
+};
+
+/// Borrows the store.
+std::unique_ptr<ClusterSequencer> make_cluster_sequencer(store::Store& store,
+                                                         ClusterOptions options, Logger log);
+
+}  // namespace cfsgate::replication
