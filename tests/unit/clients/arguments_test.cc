@@ -69,5 +69,23 @@ TEST_F(ArgumentsTest, EachSetHasItsOwnOptions) {
     EXPECT_EQ(refused(OptionSet::Daemon, {"--server", "x"}), kUsage);
 }
 
+TEST_F(ArgumentsTest, TopHasAnIntervalAndACount) {
+    EXPECT_EQ(parsed(OptionSet::Top, {}).interval_seconds, 1);
+    EXPECT_EQ(parsed(OptionSet::Top, {}).count, 0);
+    const Arguments arguments = parsed(OptionSet::Top, {"--interval", "5", "-n", "3"});
+    EXPECT_EQ(arguments.interval_seconds, 5);
+    EXPECT_EQ(arguments.count, 3);
+    EXPECT_EQ(refused(OptionSet::Top, {"--interval", "0"}), kUsage);
+    EXPECT_EQ(refused(OptionSet::Top, {"-n", "0"}), kUsage);
+}
+
+TEST_F(ArgumentsTest, CorosyncConfIsTheConfiguredOneUnlessNamed) {
+    EXPECT_EQ(parsed(OptionSet::Doctor, {}, "corosync-conf = /x\n").corosync_conf, "/x");
+    EXPECT_EQ(
+        parsed(OptionSet::Doctor, {"--corosync-conf", "/y"}, "corosync-conf = /x\n").corosync_conf,
+        "/y");
+    EXPECT_EQ(parsed(OptionSet::Daemon, {}).corosync_conf, default_paths::kCorosyncConf);
+}
+
 }  // namespace
 }  // namespace cfsgate::clients

@@ -32,7 +32,9 @@ extern "C" int fdatasync(int fd) {
 
 extern "C" int posix_fallocate(int fd, off_t offset, off_t bytes) {
     if (disk_full) return ENOSPC;
-    return ::syscall(SYS_fallocate, fd, 0, offset, bytes) == 0 ? 0 : errno;
+    if (::syscall(SYS_fallocate, fd, 0, offset, bytes) == 0) return 0;
+    if (errno != EOPNOTSUPP) return errno;
+    return ::ftruncate(fd, offset + bytes) == 0 ? 0 : errno;
 }
 
 namespace cfsgate::store {

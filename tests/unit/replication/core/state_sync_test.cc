@@ -130,6 +130,7 @@ TEST(StateSyncTest, AmongEqualHeadsTheLowestMemberLeads) {
                                   {member(3), index(9, 500, {{0, "b"}})},
                                   {process_7, index(9, 500, {{0, "c"}})}});
     EXPECT_EQ(decision.leader, process_7);
+    EXPECT_EQ(decision.synced, std::set{process_7}) << "an equal head is not an equal tree";
 }
 
 TEST(StateSyncTest, SyncedAreThoseWithTheLeadersIndexToTheByte) {
