@@ -30,12 +30,17 @@ std::string votes_text(const json& status) {
     return text + "; quorum device " + device + ": " + or_dash(text_field(votes, {"device_state"}));
 }
 
+std::string ids_text(const json::array_t& ids) {
+    std::string text;
+    for (const json& id : ids) text += (text.empty() ? "" : " ") + id.dump();
+    return text.empty() ? "none" : text;
+}
+
 std::string group_text(const json& status, const char* group) {
     const json& part = field(status, {"cluster", group});
-    std::string text = or_dash(text_field(part, {"mode"})) + "; members";
-    const auto& members = list_field(part, {"members"});
-    for (const json& member : members) text += " " + member.dump();
-    if (members.empty()) text += " none";
+    std::string text = or_dash(text_field(part, {"mode"}));
+    // Without a connection they are those of before.
+    if (text != "not connected") text += "; members " + ids_text(list_field(part, {"members"}));
     text += "; unsent " + or_dash(text_field(part, {"unsent"})) + ", queued " +
             or_dash(text_field(part, {"queued"}));
     const std::string why = text_field(part, {"last_leave"});

@@ -59,11 +59,13 @@ std::string encode_update(const Entry& entry) {
     out.put(inode.version.value());
     out.put(inode.writer.value());
     out.put(inode.mtime);
-    out.put(static_cast<std::uint32_t>(entry.content.size()));
+    out.put(inode.size);
     out.put(static_cast<std::uint32_t>(inode.name.size() + 1));
     out.put(static_cast<std::uint8_t>(inode.type));
     out.put_c_string(inode.name);
     out.put_bytes(entry.content);
+    // A size without stored bytes: the receiver tells by the digest, which leaves them out.
+    if (inode.unbacked) out.put_bytes(std::string(inode.size, '\0'));
     return out.take();
 }
 

@@ -66,6 +66,12 @@ TEST(ClusterText, SaysWhyThereIsNoQuorum) {
     EXPECT_THAT(quorum_text(status), HasSubstr(": 1 of 3 votes are here, 2 are needed"));
 }
 
+TEST(ClusterText, ALostConnectionHasNoMembers) {
+    json status = sample();
+    status["cluster"]["configuration"]["mode"] = "not connected";
+    EXPECT_THAT(text_of(cluster_lines(status)), HasSubstr("  not connected; unsent 0"));
+}
+
 TEST(ClusterText, LivesWithAnAnswerThatIsNotAsAgreed) {
     for (const char* const text :
          {R"({"cluster": {}})", R"({"cluster": {"nodes": [1, {"id": "x"}], "votes": 3}})",

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three nodes with real corosync: what one node does the others see, whatever breaks meanwhile."""
+import errno
+import json
+import os
+import time
+
+import pytest
+
+import cfs
+import cluster
+
+pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not()))
+
+NODES = (1, 2, 3)
+
+
+def status(node, checksum=False, or_nothing=False):
+    result = node.exec(cfs.program("cfsgate"), "status", "--json",
+                       *(["--checksum"] if checksum else []))
+    if or_nothing and result.returncode == 3:
+        return None  # it is starting
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def group(node):
+    return status(node)["cluster"]["configuration"]
+
+
+def cfsgate(node, *words, check=True):
+    result = node.exec(cfs.program("cfsgate"), *words)
+    assert not check or result.returncode == 0, f"cfsgate {' '.join(words)}: {result.stderr}"
+    return result
+
+
+def sync(node):
+    cfsgate(node, "sync")
+
+
+def path(node, name):
+    return os.path.join(node.tree, name)
+
+
+def read(node, name):
+    with open(path(node, name), "rb") as stream:
+        return stream.read()
+
+
+def write(node, name, data):
+    with open(path(node, name), "wb") as stream:
+        stream.write(data)
+
+
+def settle(ring, nodes=NODES, seconds=40):
+    """Until these nodes are one group in sync, each with quorum."""
+    def together():
+        for number in nodes:
+            found = status(ring[number], or_nothing=True)
+            if found is None:
+                return False
+            members = found["cluster"]["configuration"]["members"]
+            if found["cluster"]["configuration"]["mode"] != "synced" or members != list(nodes):
+                return False
+            if not found["quorate"]:
+                return False
+        return True
+    cluster.wait_for(together, seconds, f"nodes {nodes} are one group in sync", every=0.1)
+
+
+def check_equal(ring, nodes=NODES):
+    """All have the same tree, to the byte."""
+    for number in nodes:
+        sync(ring[number])
+    trees = [status(ring[number], checksum=True)["tree"] for number in nodes]
+    first = (trees[0]["version"], trees[0]["checksum"])
+    for number, tree in zip(nodes, trees):
+        assert (tree["version"], tree["checksum"]) == first, f"node {number} differs"
+
+
+@pytest.fixture(scope="module")
+def ring():
+    with cluster.Cluster(3) as instance:
+        instance.start_daemons()
+        instance.wait_quorate()
+        settle(instance)
+        yield instance
+
+
+@pytest.fixture(autouse=True)
+def whole(ring):
+    """Each test begins and ends with three equal nodes."""
+    yield
+    settle(ring)
+    check_equal(ring)
+
+
+# --- What one node does ---
+
+def test_changes_are_seen_everywhere(ring):
+    write(ring[1], "one", b"of node 1")
+    os.mkdir(path(ring[2], "directory"))
+    sync(ring[3])
+    assert read(ring[3], "one") == b"of node 1"
+    os.rename(path(ring[3], "one"), path(ring[3], "directory/moved"))
+    os.utime(path(ring[3], "directory/moved"), (1700000000, 1700000000))
+    sync(ring[1])
+    assert os.stat(path(ring[1], "directory/moved")).st_mtime == 1700000000
+    # The kernel may know a name for half a second yet.
+    cluster.wait_for(lambda: not os.path.exists(path(ring[1], "one")), 1, "the old name is gone")
+    os.remove(path(ring[1], "directory/moved"))
+    os.rmdir(path(ring[1], "directory"))
+    sync(ring[2])
+    cluster.wait_for(lambda: not os.path.exists(path(ring[2], "directory")), 1, "it is gone")
+
+
+def test_a_mebibyte_is_one_change(ring):
+    data = os.urandom(cfs.MIB)
+    write(ring[1], "big", b"")
+    before = status(ring[1])["tree"]["version"]
+    descriptor = os.open(path(ring[1], "big"), os.O_WRONLY | os.O_TRUNC)
+    with open(descriptor, "wb", buffering=0) as stream:
+        stream.write(data)
+    assert status(ring[1])["tree"]["version"] - before <= 2  # where the memory does not begin at a page
+    sync(ring[3])
+    assert read(ring[3], "big") == data
+    os.remove(path(ring[2], "big"))
+
+
+def test_all_write_at_once(ring):
+    def writer(number):
+        node = ring[number]
+        os.mkdir(path(node, f"of-{number}"))
+        for count in range(60):
+            write(node, f"of-{number}/{count}", b"x" * (count * 37 % 5000))
+            if count % 3 == 0:
+                os.rename(path(node, f"of-{number}/{count}"), path(node, f"of-{number}/new-{count}"))
+            if count % 5 == 4:
+                os.remove(path(node, f"of-{number}/{count - 1 if (count - 1) % 3 else f'new-{count - 1}'}"))
+    children = cfs.Children()
+    for number in NODES:
+        children.start(writer, number)
+    children.results(120)
+    check_equal(ring)
+    assert len(os.listdir(path(ring[1], "of-2"))) == 48
+
+
+def test_members_and_version(ring):
+    members = json.loads(read(ring[2], ".members"))
+    assert members["nodename"] == "n2"
+    assert members["cluster"]["nodes"] == 3 and members["cluster"]["quorate"] == 1
+    assert {name: (node["id"], node["online"]) for name, node in members["nodelist"].items()} == {
+        "n1": (1, 1), "n2": (2, 1), "n3": (3, 1)}
+    assert all(node["ip"].startswith("10.") for node in members["nodelist"].values())
+
+
+# --- One winner ---
+
+@pytest.mark.parametrize("make", ["create", "mkdir"])
+def test_one_node_wins(ring, make):
+    rounds = 1000 if cfs.LONG else 60
+
+    def contend(number):
+        won = []
+        for count in range(rounds):
+            name = path(ring[number], f"race/{make}-{count}")
+            try:
+                if make == "mkdir":
+                    os.mkdir(name)
+                else:
+                    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                won.append(count)
+            except FileExistsError:
+                pass
+        return won
+    os.makedirs(path(ring[1], "race"), exist_ok=True)
+    for number in NODES:
+        sync(ring[number])
+    children = cfs.Children()
+    for number in NODES:
+        children.start(contend, number)
+    winners = sum(children.results(300), [])
+    assert sorted(winners) == list(range(rounds))
+
+
+def test_a_file_that_another_node_has_just_made_is_opened(ring):
+    def opener(number):
+        for count in range(40):
+            os.close(os.open(path(ring[number], f"shared-{count}"), os.O_CREAT | os.O_WRONLY))
+    children = cfs.Children()
+    for number in NODES:
+        children.start(opener, number)
+    children.results()
+
+
+# --- Exact reads ---
+
+def test_sync_makes_write_tell_read_exact(ring):
+    """"Write on A, tell B, read on B": with sync it never reads what was before."""
+    write(ring[1], "exact", b"0")
+    for count in range(1, 40):
+        writer, reader = ring[1 + count % 3], ring[1 + (count + 1) % 3]
+        write(writer, "exact", str(count).encode())
+        if count % 2:
+            sync(reader)
+        else:
+            directory = os.open(reader.tree, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(directory)
+            os.close(directory)
+        assert read(reader, "exact") == str(count).encode()
+
+
+# --- Partitions ---
+
+def test_a_minority_is_read_only_and_catches_up(ring):
+    write(ring[3], "before", b"before")
+    sync(ring[1])
+    ring.partition([1, 2], [3])
+    cluster.wait_for(lambda: not status(ring[3])["quorate"], 20, "node 3 has lost quorum")
+    noticed = time.monotonic()
+    while os.lstat(path(ring[3], "local")).st_mode & 0o200:
+        assert time.monotonic() - noticed < 1, "the mode of 'local' shows quorum"
+        time.sleep(0.05)
+    assert read(ring[3], "before") == b"before"
+    with pytest.raises(OSError) as refused:
+        write(ring[3], "refused", b"")
+    assert refused.value.errno == errno.EACCES
+    settle(ring, (1, 2))
+    for count in range(100):
+        write(ring[1 + count % 2], f"meanwhile-{count}", str(count).encode())
+    os.remove(path(ring[1], "before"))
+    assert status(ring[3])["cluster"]["why_not_quorate"]
+    ring.heal()
+    settle(ring)
+    assert read(ring[3], "meanwhile-99") == b"99"
+    cluster.wait_for(lambda: not os.path.exists(path(ring[3], "before")), 1, "it is gone")
+    write(ring[3], "after", b"")
+
+
+# --- Ends and beginnings ---
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_killed_daemon_comes_back(ring, number):
+    """Also that of the lowest node, which begins each state sync."""
+    others = [one for one in NODES if one != number]
+    write(ring[number], f"killed-{number}", b"acknowledged")
+    ring[number].kill_daemon()
+    settle(ring, others)
+    write(ring[others[0]], f"meanwhile-{number}", b"x")
+    ring[number].start_daemon()
+    settle(ring)
+    assert read(ring[number], f"killed-{number}") == b"acknowledged"
+    assert read(ring[number], f"meanwhile-{number}") == b"x"
+
+
+def test_corosync_ends_and_returns(ring):
+    ring[2].kill_corosync()
+    cluster.wait_for(lambda: not status(ring[2])["quorate"], 5, "node 2 has lost quorum")
+    with pytest.raises(OSError) as refused:
+        write(ring[2], "refused", b"")
+    assert refused.value.errno == errno.EACCES
+    settle(ring, (1, 3))
+    write(ring[1], "without-2", b"x")
+    ring[2].start_corosync()
+    settle(ring)
+    assert read(ring[2], "without-2") == b"x"
+
+
+def test_a_node_is_switched_off(ring):
+    write(ring[3], "durable", b"acknowledged")
+    ring[3].kill()
+    settle(ring, (1, 2))
+    write(ring[2], "while-off", b"x")
+    ring[3].restart()
+    settle(ring)
+    assert read(ring[3], "while-off") == b"x" and read(ring[1], "durable") == b"acknowledged"
+
+
+def test_an_acknowledged_write_is_not_lost(ring):
+    """Two nodes write on while the third one's daemon and corosync are killed in turn."""
+    def writer(number):
+        acknowledged = []
+        end = time.monotonic() + 12
+        count = 0
+        while time.monotonic() < end:
+            name = f"kept/{number}-{count}"
+            try:
+                write(ring[number], name, name.encode())
+                acknowledged.append(name)
+            except OSError:
+                time.sleep(0.05)
+            count += 1
+        return acknowledged
+    os.mkdir(path(ring[1], "kept"))
+    for number in NODES:
+        sync(ring[number])
+    children = cfs.Children()
+    for number in (1, 2):
+        children.start(writer, number)
+    ring[3].kill_daemon()
+    time.sleep(1)
+    ring[3].start_daemon()
+    time.sleep(2)
+    ring[3].kill_corosync()
+    time.sleep(1)
+    ring[3].start_corosync()
+    acknowledged = sum(children.results(), [])
+    settle(ring)
+    assert len(acknowledged) > 50
+    for number in NODES:
+        there = set(os.listdir(path(ring[number], "kept")))
+        assert all(name.removeprefix("kept/") in there for name in acknowledged)
+    for name in acknowledged:
+        assert read(ring[3], name) == name.encode()
+
+
+def test_verification(ring):
+    for number in NODES:
+        write(ring[number], f"verified-{number}", b"x")
+    result = cfsgate(ring[1], "verify")
+    assert "equal" in result.stdout
+    cluster.wait_for(lambda: (status(ring[3])["cluster"]["last_verification"] or {}).get("equal"), 10,
+                     "node 3 has verified its tree")
