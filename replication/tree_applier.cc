@@ -94,12 +94,12 @@ void TreeApplier::consider_unlock(const store::ReadView& view, const UnlockReque
 }
 
 StateRead TreeApplier::read_state(const ReadState& effect) const {
-    const auto index = store_.index();
+    auto index = store_.encoded_index();
     if (!index) {
         log_->error("the index of the tree cannot be made: {}", index.error().detail);
         return {effect.epoch, {}};
     }
-    return {effect.epoch, encode_index(*index)};
+    return {effect.epoch, std::move(*index)};
 }
 
 Result<UpdatesRead> TreeApplier::read_updates(const ReadUpdates& effect) const {
@@ -132,10 +132,14 @@ Result<Committed> TreeApplier::commit(Commit effect) {
 }
 
 void TreeApplier::log_lost(const store::TakeoverReport& report, const Member& leader) const {
-    if (report.lost_total == 0) return;
-    log_->warn("{} entries of this node were not in the tree of {} as they were here; {}",
-               report.lost_total, describe(leader),
-               report.snapshot ? "kept in " + *report.snapshot : std::string("not kept"));
+    if (report.snapshot) {
+        log_->info("the tree as it was before that of {} is kept in {}", describe(leader),
+                   *report.snapshot);
+    }
+    if (!report.diverged) return;
+    log_->warn(
+        "this node's tree and that of {} had gone different ways; {} entries here have lost:",
+        describe(leader), report.lost_total);
     const std::size_t shown = std::min(report.lost.size(), kLostLogged);
     for (std::size_t i = 0; i < shown; ++i) {
         const auto& lost = report.lost[i];

@@ -167,8 +167,10 @@ Result<TakeoverReport> StoreImpl::perform(const Takeover& takeover) {
         report.sequence = journal_->add(payload);
         CFSGATE_TRY(publish(std::move(tree), report.sequence, inodes));
     }
-    log_->info("the tree of {} was taken over: version {}, {} entries changed, {} lost here",
-               takeover.from, plan.head.version.value(), inodes.size(), report.lost_total);
+    log_->info(
+        "the tree of {} was taken over: version {}, {} entries changed, {} of them "
+        "replaced or removed what was here",
+        takeover.from, plan.head.version.value(), inodes.size(), report.lost_total);
     return report;
 }
 

@@ -105,6 +105,10 @@ struct TakeoverReport {
     };
     std::vector<Lost> lost;  ///< entries that are not in the new tree as they were; the first 1000
     std::uint64_t lost_total = 0;  ///< all of them
+    /// Both trees have gone on from a common one, so what is lost is not just what others have
+    /// changed meanwhile. Where it is false that is likely, and not certain: an entry that is gone
+    /// leaves no trace of when it went.
+    bool diverged = false;
     std::optional<std::string>
         snapshot;  ///< the file that holds the tree as it was, if any was lost
 };

@@ -88,6 +88,15 @@ Status check_shape(const TreeReader& tree) {
     return {};
 }
 
+/// Whether this step shows that the other tree is not simply what ours has become: it has something
+/// else of a version that we had, or another entry under the number of one that was made here.
+bool shows_divergence(const TakeoverStep& step, Version ours) {
+    if (!step.after) return false;
+    if (step.after->version <= ours) return true;
+    return step.before && step.before->version.value() == step.before->number.value() &&
+           step.before->name != step.after->name && step.before->writer != step.after->writer;
+}
+
 }  // namespace
 
 std::vector<InodeNumber> TakeoverPlan::inodes() const {
@@ -158,6 +167,7 @@ Result<TakeoverReport> report_takeover(const TreeReader& before, const TakeoverP
         report.changes.push_back({kind, inode.number, inode.parent, version});
     };
     for (const auto& [number, step] : plan.steps) {
+        report.diverged = report.diverged || shows_divergence(step, before.head().version);
         if (!step.is_same_kind()) {
             if (step.before) note(Change::Kind::Removed, *step.before);
             if (step.after) note(Change::Kind::Created, *step.after);

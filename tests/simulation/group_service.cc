@@ -178,16 +178,22 @@ void GroupService::end_order(const Ring& old, const std::vector<Ring>& rings) {
         std::size_t upto = 0;
         for (const std::size_t node : together) upto = std::max(upto, stations_[node].received);
         if (prng_.one_in(2)) upto += prng_.below(old.order.size() - upto + 1);
+        std::uint64_t number = old.number;
         for (std::size_t at = 0; at < old.order.size(); ++at) {
             const Item& item = old.order[at];
             const bool own = std::count(together.begin(), together.end(), item.node) > 0;
             if (at >= upto && !own) {
+                // What follows has an order of its own.
+                if (number == old.number) {
+                    number = had_quorum_.size();
+                    had_quorum_.push_back(had_quorum_[old.number]);
+                }
                 ++missed[at];
                 if (is_quorate(ring)) missed_by_quorate[at] = true;
                 continue;
             }
             for (const std::size_t node : together) {
-                if (stations_[node].received <= at) deliver(node, item, {old.number, at + 1});
+                if (stations_[node].received <= at) deliver(node, item, {number, at + 1});
             }
         }
     }

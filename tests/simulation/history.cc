@@ -88,6 +88,7 @@ History::Loss History::judge(const Step* lost, const Step* final,
     while (first_lost->parent != nullptr && !final->contains(first_lost->parent)) {
         first_lost = first_lost->parent;
     }
+    if (first_lost->parent == final) return Loss::Undone;
     const Step* first_won = final;
     while (first_won->parent != nullptr && first_won->parent != first_lost->parent) {
         first_won = first_won->parent;

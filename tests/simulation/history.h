@@ -65,6 +65,7 @@ public:
         None,       ///< it is there
         Apart,      ///< those who went on had never got it
         Overruled,  ///< a tree that was written apart, by those who did not go on, had won
+        Undone,     ///< the tree of all is an older one, as it may be after power cuts
         Wrong,
     };
     Loss judge(const Step* lost, const Step* final, const std::set<Key>& partial) const;

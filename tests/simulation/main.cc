@@ -80,11 +80,12 @@ void print(const Totals& totals, double seconds) {
         "%llu histories in %.0f s: %llu steps, %llu rings, %llu kills, %llu takeovers, %llu "
         "verifications, %llu trees found to differ by them; %llu calls, %llu acknowledged; of %llu "
         "acknowledged creations %llu lost by those who were cut off, %llu overruled by a tree "
-        "written apart\n",
+        "written apart, %llu undone by power cuts before they were durable\n",
         number(totals.histories), seconds, number(totals.steps), number(totals.rings),
         number(totals.kills), number(totals.takeovers), number(totals.verifications),
         number(totals.unequal), number(totals.calls), number(totals.acknowledged),
-        number(totals.creations), number(totals.lost_apart), number(totals.lost_overruled));
+        number(totals.creations), number(totals.lost_apart), number(totals.lost_overruled),
+        number(totals.lost_undone));
 }
 
 /// Every `jobs`-th history, beginning with number `job`. Returns an exit code.

@@ -30,7 +30,7 @@ constexpr std::size_t kInFlightMax = 8;
 }  // namespace
 
 Process::Process(Setup setup, World& world, test::Prng& prng, History& history,
-                 GroupService& configuration, GroupService* status, const Step* tree)
+                 GroupService& configuration, GroupService* status)
     : setup_(std::move(setup)),
       world_(world),
       prng_(prng),
@@ -47,21 +47,41 @@ Process::Process(Setup setup, World& world, test::Prng& prng, History& history,
                 }},
                null_logger()),
       configuration_(GroupKind::Configuration, setup_.self, setup_.conduct, configuration) {
-    const Digest checksum = must(store_->tree_checksum(), "checksum");
-    const std::uint64_t version = must(store_->read(), "read")->head().version.value();
-    if (tree != nullptr && tree->checksum && *tree->checksum != checksum) {
-        throw Broken("after its start (" + std::string(store::to_string(store_->start_kind())) +
-                     ") node " + std::to_string(setup_.node + 1) + " has version " +
-                     std::to_string(version) + ", not " + std::to_string(tree->version));
-    }
-    tree_ = tree != nullptr ? tree : history_.begin(checksum, version);
+    recall_tree();
     configuration.connect(setup_.node, setup_.self, configuration_.inbox);
     if (status != nullptr) {
         status_ = std::make_unique<Link>(GroupKind::Status, setup_.self, setup_.conduct, *status);
         status->connect(setup_.node, setup_.self, status_->inbox);
     }
     say("starts: " + std::string(store::to_string(store_->start_kind())) + ", version " +
-        std::to_string(version));
+        std::to_string(tree_->version));
+}
+
+/// Which of the trees that were here this is.
+void Process::recall_tree() {
+    const Digest checksum = must(store_->tree_checksum(), "checksum");
+    const std::uint64_t version = must(store_->read(), "read")->head().version.value();
+    auto& trees = *setup_.trees;
+    if (trees.empty()) {
+        tree_ = history_.begin(checksum, version);
+    } else {
+        auto found = trees.end();
+        while (found != trees.begin() && std::prev(found)->first >= setup_.durable) {
+            --found;
+            const Step& tree = *found->second;
+            if (tree.version != version || (tree.checksum && *tree.checksum != checksum)) continue;
+            tree_ = history_.arrive(&tree, checksum);
+            trees.erase(std::next(found), trees.end());
+            break;
+        }
+        if (tree_ == nullptr) {
+            throw Broken("after its start (" + std::string(store::to_string(store_->start_kind())) +
+                         ") node " + std::to_string(setup_.node + 1) + " has version " +
+                         std::to_string(version) + ", and had version " +
+                         std::to_string(trees.rbegin()->second->version));
+        }
+    }
+    trees[appended()] = tree_;
 }
 
 void Process::boundary() {
@@ -508,6 +528,7 @@ void Process::broken() {
 
 void Process::arrived() {
     tree_ = history_.arrive(tree_, must(store_->tree_checksum(), "checksum"));
+    (*setup_.trees)[appended()] = tree_;
 }
 
 void Process::perform_changes(std::vector<Change> changes) {
@@ -521,6 +542,7 @@ void Process::perform_changes(std::vector<Change> changes) {
     } else if (well) {
         must(applier_.apply(ordered), "ordered changes do not apply");
     }
+    std::vector<const Step*> passed;
     for (std::size_t i = 0; i < changes.size(); ++i) {
         Change& change = changes[i];
         change.ordered = std::move(ordered[i]);
@@ -529,6 +551,10 @@ void Process::perform_changes(std::vector<Change> changes) {
             continue;
         }
         if (std::holds_alternative<UnlockRequest>(change.ordered.what.operation)) continue;
+        if (!performed_.insert(change.key).second) {
+            throw Broken("node " + std::to_string(setup_.node + 1) + " performs a change twice");
+        }
+        const Step* const before = tree_;
         tree_ = history_.apply(tree_, change.key, change.ordered.result, change.in_quorate_ring,
                                round_);
         say("applied " + std::to_string(change.key.first.node.value()) + "/" +
@@ -536,7 +562,12 @@ void Process::perform_changes(std::vector<Change> changes) {
             (change.ordered.result
                  ? ": version " + std::to_string(tree_->version)
                  : ": " + std::string(to_string(change.ordered.result.error().code))));
+        if (tree_ != before) passed.push_back(tree_);
         if (change.call) world_.applied(*change.call, tree_);
+    }
+    // One journal record each.
+    for (std::size_t i = 0; i < passed.size(); ++i) {
+        (*setup_.trees)[appended() + 1 + i - passed.size()] = passed[i];
     }
     if (well) arrived();
     for (Change& change : changes) {
@@ -560,6 +591,9 @@ void Process::flush() {
     Sequence upto;
     for (const Waiting& waiting : durable_) upto = std::max(upto, waiting.upto);
     must(store_->sync(upto), "sync");
+    const bool kept = setup_.store.durability == store::Durability::Relaxed ||
+                      store_->journal_status().synced >= upto;
+    if (!kept) throw Broken("the store does not say that it is durable");
     for (const Waiting& waiting : std::exchange(durable_, {})) {
         boundary();
         waiting.done();
@@ -586,6 +620,7 @@ void Process::perform_work(Commit work) {
     if (theirs == nullptr) throw Broken("a takeover from one whose tree was not read");
     say("took over version " + std::to_string(theirs->version));
     tree_ = theirs;
+    performed_.clear();
     arrived();
     letter([this, committed] { feed(configuration_, committed); });
 }

@@ -52,10 +52,13 @@ public:
         store::StoreOptions store;
         bool with_status_group = false;
         Sabotage sabotage = Sabotage::None;  ///< of this node
+        /// The trees that the store had, by the journal's sequence. Borrowed; empty: a new store.
+        std::map<std::uint64_t, const Step*>* trees = nullptr;
+        std::uint64_t durable = 0;  ///< what was surely kept of them
     };
-    /// Opens the store. `tree`: what must be in it; null: whatever is there, recorded as new.
+    /// Opens the store, and throws Broken if it holds less than it must.
     Process(Setup setup, World& world, test::Prng& prng, History& history,
-            GroupService& configuration, GroupService* status, const Step* tree);
+            GroupService& configuration, GroupService* status);
 
     // --- What the scheduler may let it do ---
 
@@ -179,6 +182,8 @@ private:
     void flush();
     void answer_change(Change& change);
     void arrived();
+    void recall_tree();
+    std::uint64_t appended() const { return store_->journal_status().appended.value(); }
 
     void boundary();
     bool sabotages(Sabotage what, std::size_t one_in) {
@@ -217,6 +222,7 @@ private:
     const Step* tree_ = nullptr;
     std::optional<Round> round_;
     std::map<Key, std::uint64_t> arrivals_;
+    std::set<Key> performed_;  ///< since the last takeover
     std::map<std::uint64_t, bool> verified_;
     bool has_left_ = false;
 };

@@ -21,7 +21,7 @@ enum class Sabotage : std::uint8_t {
     NeverAnswer,        ///< callers of refused changes are forgotten
     ApplyTwice,         ///< one node applies some changes twice
     LocalTime,          ///< one node takes its own clock for the stamp
-    ForgetAtKill,       ///< one node's store is an older one after a kill
+    ForgetAtKill,       ///< a node's store is an older one after a kill
     EarlyView,          ///< one member sees view changes one message early
     LostDelivery,       ///< one member misses a message
     SwappedDeliveries,  ///< one member sees two messages in the other order

@@ -9,6 +9,7 @@
 
 #include "store/checker.h"
 #include "store/guest_registry.h"
+#include "store/journal.h"
 #include "store/model/digest.h"
 #include "store/state_file.h"
 #include "store/tree_scan.h"
@@ -22,6 +23,7 @@ using replication::Outcome;
 constexpr std::size_t kTraceLines = 400;
 constexpr std::uint64_t kStepsToQuiet = 200'000;
 constexpr int kVerificationsMax = 6;
+constexpr std::uint64_t kRecordHeaderBytes = 20;
 
 template <class T>
 T must(Result<T> result) {
@@ -34,10 +36,31 @@ void must(const Status& status) {
 
 NodeId id_of(std::size_t node) { return NodeId(static_cast<std::uint32_t>(node + 1)); }
 
-/// The tree file is of no use after a power cut; the journal holds what was durable.
-void spoil_tree(const std::string& directory) {
-    std::ofstream out(directory + "/tree.mdb", std::ios::binary | std::ios::trunc);
-    out << std::string(8192, '\xa5');
+/// No kernel lets a directory take the place of a file, so that the guest list need not follow it.
+bool may_be_directory(const std::string& path) {
+    return path[0] == 'a' || path[0] == 'd' || path[0] == 'e' || path[0] == 'p';
+}
+
+/// Takes away what follows the record `keep`.
+void cut_journal(const std::string& directory, std::uint64_t keep) {
+    using store::Journal;
+    const std::uint64_t id = must(store::read_state_file(directory)).ids.store;
+    for (const std::uint64_t number : must(Journal::segment_numbers(directory))) {
+        const std::string path = Journal::segment_path(directory, number);
+        const auto all = must(Journal::scan_segment(directory, number, id, nullptr));
+        if (all.first.value() + all.records <= keep + 1) continue;
+        std::uint64_t bytes = 0;
+        must(Journal::scan_segment(directory, number, id,
+                                   [&](Sequence sequence, std::string_view payload) -> Status {
+                                       if (sequence.value() > keep) {
+                                           bytes += kRecordHeaderBytes + payload.size();
+                                       }
+                                       return {};
+                                   }));
+        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+        file.seekp(static_cast<std::streamoff>(all.end - bytes));
+        file << std::string(bytes, '\0');
+    }
 }
 
 }  // namespace
@@ -50,6 +73,7 @@ void Totals::add(const Totals& other) {
     creations += other.creations;
     lost_apart += other.lost_apart;
     lost_overruled += other.lost_overruled;
+    lost_undone += other.lost_undone;
     takeovers += other.takeovers;
     kills += other.kills;
     rings += other.rings;
@@ -87,6 +111,7 @@ void Simulation::answered(std::uint64_t call, const Result<Outcome>& result) {
     if (++caller.answers > 1) throw Broken("call " + std::to_string(call) + " answered twice");
     if (!result) return;
     caller.acknowledged = true;
+    caller.durable = caller.wants_durable && durable_;
     ++totals_.acknowledged;
     if (!caller.unique_path.empty() && caller.applied == nullptr) {
         throw Broken("call " + std::to_string(call) + " answered before its change was applied");
@@ -130,6 +155,7 @@ void Simulation::set_up() {
     }
     fault_every_ = 30 + prng_.below(200);
     submit_every_ = 4 + prng_.below(30);
+    durable_ = prng_.one_in(2);
     regroup({all});
     for (const std::size_t node : all) start(node);
     say(std::to_string(count) + " nodes" + (status_ ? ", both groups" : ""));
@@ -162,16 +188,18 @@ void Simulation::start(std::size_t node) {
     setup.self = Member{id_of(node), 100 + at.starts};
     setup.conduct = at.conduct;
     setup.store.directory = at.directory;
-    setup.store.durability =
-        prng_.one_in(3) ? store::Durability::Durable : store::Durability::Relaxed;
+    setup.store.durability = durable_ ? store::Durability::Durable : store::Durability::Relaxed;
+    setup.trees = &at.trees;
+    setup.durable = at.durable;
     setup.store.map_bytes = 32ULL << 20;
     setup.store.segment_bytes = 64ULL << 10;
     setup.store.boot_id = [boot = std::to_string(at.boots)] { return "boot " + boot; };
     setup.store.clock = [this, node] { return clock(node); };
     if (is_sabotaged(node)) setup.sabotage = options_.sabotage;
-    at.process = std::make_unique<Process>(std::move(setup), *this, prng_, history_,
-                                           *configuration_, status_.get(), at.tree);
-    at.tree = at.process->tree();
+    World& world = *this;
+    at.process = std::make_unique<Process>(std::move(setup), world, prng_, history_,
+                                           *configuration_, status_.get());
+    at.durable = at.process->store().journal_status().appended.value();
     if (at.corosync) at.process->put_quorum(configuration_->has_quorum(node));
     if (calm_) at.process->end_faults();
 }
@@ -182,10 +210,9 @@ void Simulation::end(std::size_t node, bool power) {
     if (at.process) {
         const Member self = at.process->setup().self;
         say("node " + std::to_string(node + 1) + (power ? ": power off" : ": killed"));
-        at.tree = at.process->tree();
-        if (options_.sabotage == Sabotage::ForgetAtKill && node == victim_ && at.tree->parent) {
-            at.tree = at.tree->parent;
-        }
+        const store::JournalStatus journal = at.process->store().journal_status();
+        at.appended = journal.appended.value();
+        at.durable = std::max(at.durable, journal.synced.value());
         configuration_->disconnect(node);
         if (status_) status_->disconnect(node);
         at.process.reset();
@@ -194,20 +221,41 @@ void Simulation::end(std::size_t node, bool power) {
         }
         ++totals_.kills;
     }
-    if (!power) return;
-    if (at.corosync) stop_corosync(node);
-    ++at.boots;
-    spoil_tree(at.directory);
+    if (power && at.corosync) stop_corosync(node);
+    // A kill leaves all that was written.
+    if (!power && options_.sabotage != Sabotage::ForgetAtKill) at.durable = at.appended;
+    if (power) cut_power(at);
+}
+
+/// Some of the records that were not flushed are gone, and the tree file is of no use.
+void Simulation::cut_power(Node& node) {
+    ++node.boots;
+    std::ofstream(node.directory + "/tree.mdb", std::ios::binary | std::ios::trunc)
+        << std::string(8192, '\xa5');
+    const std::uint64_t unsure = node.appended - std::min(node.appended, node.durable);
+    const std::uint64_t keep = node.appended - prng_.below(unsure + 1);
+    if (keep < node.appended) {
+        say("  its journal ends with " + std::to_string(keep) + ", not " +
+            std::to_string(node.appended));
+        something_cut_ = true;
+        cut_journal(node.directory, keep);
+    }
+    node.appended = keep;
+    node.durable = keep;
 }
 
 // --- Scheduling ---
 
 void Simulation::run() {
     set_up();
-    const std::uint64_t steps = 400 + prng_.below(1600);
+    const std::uint64_t steps = 300 + prng_.below(900);
     while (step_ < steps) {
-        if (prng_.one_in(submit_every_)) submit_something();
+        if (prng_.one_in(submit_every_)) {
+            const std::size_t node = prng_.below(nodes_.size());
+            for (std::size_t burst = prng_.below(4) + 1; burst > 0; --burst) submit_something(node);
+        }
         if (prng_.one_in(fault_every_)) cause_something();
+        if (prng_.one_in(80)) repair_something();
         step();
         if (step_ % 16 == 0) check_quiet_rings();
     }
@@ -264,7 +312,6 @@ void Simulation::perform(const Choice& choice) {
     } catch (const Killed&) {
         return end(choice.node, prng_.one_in(4));
     }
-    nodes_[choice.node].tree = nodes_[choice.node].process->tree();
     if (!options_.mixed) check_position(choice.node);
 }
 
@@ -291,8 +338,7 @@ std::string Simulation::some_path() {
     return prng_.pick(paths);
 }
 
-void Simulation::submit_something() {
-    const std::size_t node = prng_.below(nodes_.size());
+void Simulation::submit_something(std::size_t node) {
     Process* const process = nodes_[node].process.get();
     if (process == nullptr) return;
     const std::uint64_t number = callers_.size() + 1;
@@ -301,8 +347,8 @@ void Simulation::submit_something() {
     caller.process = process->setup().self;
     Call call;
     call.number = number;
-    call.submission.need =
-        prng_.one_in(2) ? replication::Need::Durable : replication::Need::Applied;
+    caller.wants_durable = prng_.one_in(2);
+    if (!caller.wants_durable) call.submission.need = replication::Need::Applied;
     const auto view = must(process->store().read());
     const auto found = [&](const std::string& path) -> std::optional<Inode> {
         const auto inode = view->resolve(path);
@@ -336,9 +382,17 @@ void Simulation::submit_something() {
             call.submission.entry = inode->number;
             break;
         }
-        case 4: call.submission.operation = MakeDirectory{path}; break;
+        case 4:
+            if (!may_be_directory(path)) return;
+            call.submission.operation = MakeDirectory{path};
+            break;
         case 5: call.submission.operation = Delete{path}; break;
-        case 6: call.submission.operation = Rename{path, some_path()}; break;
+        case 6: {
+            const std::string target = some_path();
+            if (may_be_directory(path) && !may_be_directory(target)) return;
+            call.submission.operation = Rename{path, target};
+            break;
+        }
         case 7:
             call.submission.operation =
                 MakeDirectory{prng_.one_in(2) ? "priv/lock/l1" : "priv/lock/l2"};
@@ -347,7 +401,7 @@ void Simulation::submit_something() {
             path = prng_.one_in(2) ? "priv/lock/l1" : "priv/lock/l2";
             const auto lock = found(path);
             if (!lock) return;
-            now_ += prng_.one_in(2) ? 130 : 0;
+            now_ += prng_.one_in(2) ? 130U : 0U;
             call.number = 0;
             call.raw = replication::UnlockRequest{path, entry_checksum(*lock, {})};
             break;
@@ -376,7 +430,7 @@ void Simulation::submit_something() {
 void Simulation::cause_something() {
     const std::size_t node = prng_.below(nodes_.size());
     Node& at = nodes_[node];
-    switch (prng_.below(14)) {
+    switch (prng_.below(12)) {
         case 0:
         case 1:
         case 2: return regroup_at_random();
@@ -389,18 +443,12 @@ void Simulation::cause_something() {
             if (at.process && at.corosync) stop_corosync(node);
             return;
         case 7:
-        case 8:
-        case 9:
-            if (!at.corosync) return start_corosync(node);
-            if (!at.process) start(node);
-            return;
-        case 10:
             if (at.process) {
                 say("node " + std::to_string(node + 1) + ": the disk is full");
                 at.process->fail_next_apply(static_cast<int>(prng_.below(3)));
             }
             return;
-        case 11:
+        case 8:
             if (at.process) {
                 ++totals_.verifications;
                 try {
@@ -410,11 +458,17 @@ void Simulation::cause_something() {
                 }
             }
             return;
-        case 12:
+        case 9:
             if (at.process) at.process->time_out_first();
             return;
-        case 13: return stall_something();
+        default: return stall_something();
     }
+}
+
+void Simulation::repair_something() {
+    const std::size_t node = prng_.below(nodes_.size());
+    if (!nodes_[node].corosync) return start_corosync(node);
+    if (!nodes_[node].process) start(node);
 }
 
 void Simulation::stall_something() {
@@ -620,6 +674,12 @@ void Simulation::check_callers() {
                 ++totals_.lost_overruled;
                 say(name + " is lost: a tree that was written apart has won");
                 break;
+            case History::Loss::Undone:
+                if (something_cut_ && !caller.durable) {
+                    ++totals_.lost_undone;
+                    break;
+                }
+                [[fallthrough]];
             case History::Loss::None:
             case History::Loss::Wrong:
                 if (options_.mixed) {

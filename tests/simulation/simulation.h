@@ -33,6 +33,7 @@ struct Totals {
     std::uint64_t creations = 0;  ///< acknowledged ones, of names of their own
     std::uint64_t lost_apart = 0;
     std::uint64_t lost_overruled = 0;
+    std::uint64_t lost_undone = 0;
     std::uint64_t takeovers = 0;
     std::uint64_t kills = 0;
     std::uint64_t rings = 0;
@@ -63,7 +64,9 @@ private:
         std::uint32_t starts = 0;
         std::uint32_t boots = 1;
         std::uint32_t skew = 0;
-        const Step* tree = nullptr;          ///< what its store must hold when it starts again
+        std::map<std::uint64_t, const Step*> trees;  ///< by the journal's sequence
+        std::uint64_t appended = 0;                  ///< when the process ended
+        std::uint64_t durable = 0;
         std::vector<std::uint64_t> stalled;  ///< until which step, by action
     };
     struct Caller {
@@ -73,7 +76,9 @@ private:
         const Step* applied = nullptr;
         int answers = 0;
         bool acknowledged = false;
-        bool gone = false;  ///< ended with the process
+        bool wants_durable = false;
+        bool durable = false;  ///< acknowledged as on stable storage
+        bool gone = false;     ///< ended with the process
     };
     /// What the scheduler can choose.
     struct Choice {
@@ -97,18 +102,20 @@ private:
     void fill(Node& node);
     void start(std::size_t node);
     void end(std::size_t node, bool power);
+    void cut_power(Node& node);
 
     bool step();
     std::vector<Choice> choices();
     void perform(const Choice& choice);
 
     void cause_something();
-    void submit_something();
+    void submit_something(std::size_t node);
     std::string some_path();
     void regroup_at_random();
     void regroup(const std::vector<std::vector<std::size_t>>& rings);
     void stop_corosync(std::size_t node);
     void start_corosync(std::size_t node);
+    void repair_something();
     void stall_something();
 
     void check_position(std::size_t node);
@@ -131,6 +138,8 @@ private:
     History history_;
     std::map<Position, std::pair<const Step*, std::size_t>> trees_at_;
     std::map<std::uint64_t, Caller> callers_;
+    bool durable_ = false;  ///< all stores
+    bool something_cut_ = false;
     std::size_t victim_ = 0;
     std::uint32_t now_ = 1700000000;
     std::uint64_t step_ = 0;

@@ -204,6 +204,35 @@ TEST_F(TakeOverTest, NamesAreSwappedEntriesMoveAndKindsChange) {
     expect_taken_over();
 }
 
+/// `entry` as it is after a change.
+Entry changed(Entry entry, std::uint64_t version) {
+    entry.inode.version = Version(version);
+    return entry;
+}
+
+TEST_F(TakeOverTest, WhoWasBehindHasNotDiverged) {
+    make_both(
+        {file(2, 0, "f", "old"), file(3, 0, "gone", ""), file(4, 0, "same", "")},
+        {changed(file(2, 0, "f", "new"), 150), file(4, 0, "same", ""), file(120, 0, "later", "")});
+    const TakeoverReport report = take_over();
+    EXPECT_FALSE(report.diverged);
+    EXPECT_EQ(report.lost_total, 2U);
+    EXPECT_TRUE(report.snapshot) << "it is likely, and not certain";
+}
+
+TEST_F(TakeOverTest, AnotherEntryOfAVersionThatWeHadMeansDivergence) {
+    make_both({file(2, 0, "f", ""), file(100, 0, "ours", "")},
+              {file(2, 0, "f", ""), file(99, 0, "theirs", "")});
+    EXPECT_TRUE(take_over().diverged);
+}
+
+TEST_F(TakeOverTest, AnotherEntryUnderTheNumberOfOursMeansDivergence) {
+    Entry theirs = changed(file(100, 0, "theirs", "x"), 101);
+    theirs.inode.writer = NodeId(2);
+    make_both({file(100, 0, "ours", "")}, {theirs});
+    EXPECT_TRUE(take_over().diverged);
+}
+
 TEST_F(TakeOverTest, WhatIsTheSameAlreadyIsNoChange) {
     make_both({file(2, 0, "f", "same"), file(3, 0, "g", "ours")},
               {file(2, 0, "f", "same"), file(3, 0, "g", "theirs")});
