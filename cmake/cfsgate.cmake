@@ -34,6 +34,26 @@ if(CFSGATE_FUZZ)
 endif()
 target_compile_definitions(cfsgate_options INTERFACE CFSGATE_VERSION="${PROJECT_VERSION}")
 
+# What nearly every source of ours includes, read once. Only with sanitizers, where it saves a third
+# of the build; the other builds show whether each source includes what it needs.
+function(cfsgate_precompile)
+  if(NOT CFSGATE_SANITIZE)
+    return()
+  endif()
+  foreach(target ${ARGN})
+    get_target_property(sources ${target} SOURCES)
+    set(headers algorithm array atomic chrono cstdint cstring deque functional map memory mutex
+      optional string string_view thread unordered_map utility variant vector tl/expected.hpp
+      spdlog/spdlog.h)
+    if(sources MATCHES "_test[.]cc")
+      list(APPEND headers gtest/gtest.h gmock/gmock.h)
+    endif()
+    foreach(header ${headers})
+      target_precompile_headers(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:<${header}$<ANGLE-R>>")
+    endforeach()
+  endforeach()
+endfunction()
+
 # One unit-test program per layer, one CTest entry for each.
 function(cfsgate_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})

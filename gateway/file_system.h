@@ -334,6 +334,8 @@ public:
     FileSystemCounters counters() const;
     /// Names this file system in handles; never 0.
     std::uint64_t id() const { return store_.file_system_id(); }
+    /// Whether it is, or was, this file system's.
+    bool was_id(std::uint64_t id) const { return store_.is_own_file_system_id(id); }
     /// While it lives, changes gather and become one batch at its end.
     replication::Sequencer::Gathering gather() {
         return replication::Sequencer::Gathering(sequencer_);

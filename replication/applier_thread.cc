@@ -11,6 +11,8 @@
 namespace cfsgate::replication {
 namespace {
 
+/// A change of another node is durable there; here it may wait for company.
+constexpr std::chrono::milliseconds kFlushWithin{1000};
 const Error kDropped{Errno::TimedOut,
                      "this node left the group meanwhile; the change may still happen"};
 
@@ -151,8 +153,10 @@ void ApplierThread::perform_changes(std::vector<OrderedChange> changes) {
     {
         // With nothing else to do, without another thread's wake-up.
         const MutexLock lock(mutex_);
-        if (durable_.empty()) return;
-        if (!flushing_ && works_.empty()) {
+        if (durable_.empty() && flush_by_) return;
+        if (durable_.empty()) {
+            flush_by_ = std::chrono::steady_clock::now() + kFlushWithin;
+        } else if (!flushing_ && works_.empty()) {
             flushing_ = true;
             waiters.swap(durable_);
         }
@@ -237,8 +241,14 @@ void ApplierThread::run_flush() {
         std::vector<Durable> waiters;
         {
             const MutexLock lock(mutex_);
-            while ((durable_.empty() || flushing_) && !flush_stopping_) to_flush_.wait(mutex_);
-            if (durable_.empty()) return;
+            while (!flush_is_due() && !flush_stopping_) {
+                if (flush_by_ && !flushing_) {
+                    to_flush_.wait_until(mutex_, *flush_by_);
+                } else {
+                    to_flush_.wait(mutex_);
+                }
+            }
+            if (flush_stopping_ && durable_.empty()) return;
             flushing_ = true;
             waiters.swap(durable_);
         }
@@ -246,9 +256,18 @@ void ApplierThread::run_flush() {
     }
 }
 
+bool ApplierThread::flush_is_due() const {
+    if (flushing_) return false;
+    return !durable_.empty() || (flush_by_ && std::chrono::steady_clock::now() >= *flush_by_);
+}
+
 /// One flush answers all who wait; what comes meanwhile gets the next.
 void ApplierThread::flush_once(std::vector<Durable> waiters) {
-    Sequence upto;
+    {
+        const MutexLock lock(mutex_);
+        flush_by_.reset();
+    }
+    Sequence upto = store_.journal_status().appended;
     for (const Durable& waiter : waiters) upto = std::max(upto, waiter.upto);
     const Status status = store_.sync(upto);
     {

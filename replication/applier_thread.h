@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -82,6 +83,7 @@ private:
     void perform(PrepareChange& work);
     void broken(const Error& error);
     void answer(OrderedChange& change);
+    bool flush_is_due() const CFSGATE_REQUIRES(mutex_);
     void flush_once(std::vector<Durable> waiters);
     static void drop(Work& work, const Error& error);
 
@@ -97,6 +99,8 @@ private:
     std::deque<Waiting> works_ CFSGATE_GUARDED_BY(mutex_);
     std::vector<Durable> durable_ CFSGATE_GUARDED_BY(mutex_);
     bool flushing_ CFSGATE_GUARDED_BY(mutex_) = false;
+    /// When what others have changed is made durable, though nobody here waits for it.
+    std::optional<SteadyTime> flush_by_ CFSGATE_GUARDED_BY(mutex_);
     bool restart_asked_ CFSGATE_GUARDED_BY(mutex_) = false;
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
     bool flush_stopping_ CFSGATE_GUARDED_BY(mutex_) = false;

@@ -448,7 +448,10 @@ void Cluster::on_applier_ready(const Status& ready) {
 }
 
 void Cluster::on_applier_broken(const Error& error) {
-    refusing_ = error;
+    // Where the disk is not the cause, the next state sync may well succeed.
+    const bool disk = error.code == Errno::NoSpace || error.code == Errno::InputOutput ||
+                      error.code == Errno::ReadOnly;
+    refusing_ = disk ? error : Error{Errno::Busy, error.detail};
     configuration_.feed(ApplierFailed{"what was ordered cannot be stored here: " + error.detail});
 }
 

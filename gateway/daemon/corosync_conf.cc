@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <charconv>
@@ -46,6 +47,22 @@ std::optional<std::uint64_t> config_version_of(std::string_view text) {
          at = text.find(kVersionKey, at + 1)) {
         const auto number = number_behind(text.substr(at + kVersionKey.size()));
         if (number) return *number == 0 ? std::nullopt : number;
+    }
+    return {};
+}
+
+std::optional<std::string> cluster_name_of(std::string_view text) {
+    constexpr std::string_view kKey = "cluster_name:";
+    constexpr std::string_view kSpace = " \t\r";
+    while (!text.empty()) {
+        std::string_view line = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(text.size(), line.size() + 1));
+        line.remove_prefix(std::min(line.size(), line.find_first_not_of(kSpace)));
+        if (!line.starts_with(kKey)) continue;
+        line.remove_prefix(kKey.size());
+        line.remove_prefix(std::min(line.size(), line.find_first_not_of(kSpace)));
+        line = line.substr(0, line.find_last_not_of(kSpace) + 1);
+        if (!line.empty()) return std::string(line);
     }
     return {};
 }

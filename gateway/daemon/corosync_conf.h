@@ -18,6 +18,9 @@ namespace cfsgate::gateway::daemon {
 /// The number behind the first `config_version:`, wherever it stands. Nothing: there is none, or 0.
 std::optional<std::uint64_t> config_version_of(std::string_view text);
 
+/// The value of the first `cluster_name:` that is not in a comment.
+std::optional<std::string> cluster_name_of(std::string_view text);
+
 enum class ConfUpdate : std::uint8_t {
     Nothing,    ///< the tree has none, or one without a version
     Same,       ///< the file is it already

@@ -19,9 +19,11 @@
 #include "gateway/daemon/mount_point.h"
 #include "gateway/daemon/node.h"
 #include "gateway/daemon/status_report.h"
+#include "store/base/bytes.h"
 #include "store/base/clock.h"
 #include "store/base/files.h"
 #include "store/base/mount_table.h"
+#include "store/model/digest.h"
 
 namespace cfsgate::gateway::daemon {
 namespace {
@@ -220,6 +222,20 @@ Result<bool> Daemon::belongs_to_cluster() const {
     return found.has_value();
 }
 
+/// The same on every node, so that a file handle holds on all of them.
+Status Daemon::name_file_system() {
+    const auto view = CFSGATE_TRY(store_->read());
+    const Inode conf = CFSGATE_TRY(view->inode(CFSGATE_TRY(view->resolve(kCorosyncConf))));
+    const auto name = cluster_name_of(CFSGATE_TRY(view->content(conf)));
+    if (!name) {
+        log_->warn("corosync.conf in the tree names no cluster; file handles hold here alone");
+        return {};
+    }
+    const Digest digest = Sha256::of(*name);
+    ByteReader in({reinterpret_cast<const char*>(digest.data()), digest.size()});
+    return store_->set_file_system_id(in.take<std::uint64_t>());
+}
+
 Status Daemon::make_sequencer() {
     if (!CFSGATE_TRY(belongs_to_cluster())) {
         sequencer_ = replication::make_local_sequencer(*store_, system_wall_clock());
@@ -229,6 +245,7 @@ Status Daemon::make_sequencer() {
     corosync_conf_ =
         std::make_unique<CorosyncConf>(*store_, options_.corosync_conf, logging_.part("cluster"));
     corosync_conf_->update(true);
+    CFSGATE_TRY(name_file_system());
     replication::ClusterOptions options;
     options.own_ip = *address_;
     options.deadline = options_.deadline;

@@ -49,6 +49,7 @@ private:
     Result<bool> belongs_to_cluster() const;
     Status take_in_corosync_conf() const;
     Status make_sequencer();
+    Status name_file_system();
     Status mount() CFSGATE_EXCLUDES(stoppable_mutex_);
     void start_nfs();
     Status start_control();

@@ -36,7 +36,11 @@ Adapter::Adapter(FileSystem& served, ExportRules export_rules)
 }
 
 Result<FileId> Adapter::id_of(const nfs_fh3& handle) const {
-    return decode_handle({handle.data.data_val, handle.data.data_len}, file_system);
+    const FileHandle decoded =
+        CFSGATE_TRY(decode_handle({handle.data.data_val, handle.data.data_len}));
+    // Mounts from before the node joined its cluster go on.
+    if (decoded.file_system == file_system || files.was_id(decoded.file_system)) return decoded.id;
+    return fail(Errno::StaleHandle, "file handle: of another file system");
 }
 
 std::string Adapter::handle_of(FileId id) const { return encode_handle(file_system, id); }

@@ -29,7 +29,7 @@ std::string encode_handle(std::uint64_t file_system, FileId id) {
     return bytes;
 }
 
-Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system) {
+Result<FileHandle> decode_handle(std::string_view bytes) {
     ByteReader in(bytes);
     const auto format = in.take<std::uint32_t>();
     const auto of = in.take<std::uint64_t>();
@@ -43,8 +43,13 @@ Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system) 
     // The root's number in the tree, and another name for it here: what is asked of kRootId would not
     // be asked of it.
     if (id == FileId()) return fail(Errno::BadMessage, "file handle: of no entry");
-    if (of != file_system) return fail(Errno::StaleHandle, "file handle: of another file system");
-    return id;
+    return FileHandle{of, id};
+}
+
+Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system) {
+    const FileHandle handle = CFSGATE_TRY(decode_handle(bytes));
+    if (handle.file_system == file_system) return handle.id;
+    return fail(Errno::StaleHandle, "file handle: of another file system");
 }
 
 }  // namespace cfsgate::gateway::nfs

@@ -20,8 +20,13 @@ inline constexpr std::size_t kHandleBytes = 24;
 
 std::string encode_handle(std::uint64_t file_system, FileId id);
 
-/// Errors: BadMessage for bytes that were never a handle; StaleHandle for one of another file
-/// system.
+struct FileHandle {
+    std::uint64_t file_system = 0;
+    FileId id;
+};
+/// Errors: BadMessage for bytes that were never a handle.
+Result<FileHandle> decode_handle(std::string_view bytes);
+/// Errors: also StaleHandle for one of another file system.
 Result<FileId> decode_handle(std::string_view bytes, std::uint64_t file_system);
 
 }  // namespace cfsgate::gateway::nfs

@@ -24,6 +24,13 @@ struct Parts {
     std::function<void(const Effect&, ReplyNote&)> annotate;
 };
 
+/// A client repeats what it is told to try again. Where nobody knows whether the change has happened,
+/// that must do no harm.
+nfsstat3 status_of(Errno code, bool harmless_to_repeat) {
+    const bool unknown = code == Errno::TimedOut || code == Errno::Interrupted;
+    return unknown && !harmless_to_repeat ? NFS3ERR_IO : to_nfsstat3(code);
+}
+
 Change to_change(const AdapterPtr& adapter, const Request& request, Parts parts) {
     Change change;
     change.harmless_to_repeat = parts.harmless_to_repeat;
@@ -39,10 +46,11 @@ Change to_change(const AdapterPtr& adapter, const Request& request, Parts parts)
             if (annotate) annotate(effect, note);
             return encode_reply_note(note);
         };
-        order.done = [adapter, as, success = parts.success, failure = parts.failure,
+        order.done = [adapter, as, harmless = parts.harmless_to_repeat, success = parts.success,
+                      failure = parts.failure,
                       answered = std::move(answered)](Result<Effect> effect) {
             if (effect) return answered({success(*effect), {}, NFS3_OK});
-            const nfsstat3 status = to_nfsstat3(effect.error().code);
+            const nfsstat3 status = status_of(effect.error().code, harmless);
             answered({failure(status), {}, static_cast<std::uint32_t>(status)});
         };
         parts.start(std::move(order));

@@ -9,10 +9,10 @@
 #include "gateway/nfs/change_workers.h"
 #include "gateway/nfs/connection.h"
 #include "gateway/nfs/doorman.h"
-#include "store/base/mailbox.h"
 #include "gateway/nfs/reply_cache.h"
 #include "gateway/nfs/server.h"
 #include "gateway/nfs/user_groups.h"
+#include "store/base/mailbox.h"
 
 namespace cfsgate::gateway::nfs {
 

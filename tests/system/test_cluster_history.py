@@ -62,8 +62,8 @@ class Worker:
         except OSError:
             time.sleep(0.05)
 
-    def failed(self, error):
-        name = errno.errorcode.get(error.errno, str(error.errno))
+    def failed(self, what, error):
+        name = f"{what} {errno.errorcode.get(error.errno, error.errno)}"
         self.failures[name] = self.failures.get(name, 0) + 1
         if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
             raise Gone from error
@@ -77,7 +77,7 @@ class Worker:
         except OSError as error:
             if error.errno not in REFUSED:
                 self.record(key, kind, value, begin, None)
-            self.failed(error)
+            self.failed(f"{kind} {key.split('-', maxsplit=1)[0]}", error)
 
     def record(self, key, kind, value, begin, end):
         self.history.append([key, kind, value, begin, end, end is not None, self.who])
@@ -90,22 +90,22 @@ class Worker:
         self.count += 1
         value = f"{self.who}:{self.count}"
         begin = time.monotonic()
-        written = False
+        opened = False
         try:
             descriptor = os.open(key, os.O_WRONLY | os.O_TRUNC, dir_fd=self.folder)
+            opened = True
             try:
                 os.write(descriptor, value.encode())
-                written = True
             finally:
                 os.close(descriptor)
         except OSError as error:
-            # The truncation may come alone, and be late as well.
-            self.record(key, "write", "", begin, None)
-            if written or error.errno not in REFUSED:
+            if opened or error.errno not in REFUSED:
+                # The truncation may come alone.
+                self.record(key, "write", "", begin, None)
                 self.record(key, "write", value, begin, None)
-            return self.failed(error)
+            return self.failed("overwrite", error)
         end = time.monotonic()
-        # The truncation may be seen alone, in between.
+        # The truncation may be seen alone, before.
         self.history.append([key, "write", "", begin, end, False, self.who])
         self.record(key, "write", value, begin, end)
 
@@ -116,7 +116,7 @@ class Worker:
             os.fsync(self.folder)
             value = self.read(key)
         except OSError as error:
-            return self.failed(error)
+            return self.failed("exact read", error)
         self.record(key, "read", value, begin, time.monotonic())
 
     def read(self, key):
@@ -164,7 +164,7 @@ class Worker:
             os.fsync(self.folder)
             names = set(os.listdir(self.folder))
         except OSError as error:
-            return self.failed(error)
+            return self.failed("look", error)
         end = time.monotonic()
         index = self.random.randrange(KEYS)
         for kind in ("file", "lock"):
@@ -178,7 +178,7 @@ class Worker:
             try:
                 text = self.read(key)
             except OSError as error:
-                return self.failed(error)
+                return self.failed("read", error)
             self.reads.append([key, begin, time.monotonic(), int(text)])
 
     def run(self, until):
@@ -194,7 +194,7 @@ class Worker:
             try:
                 os.write(descriptor, b"%08d" % self.count)
             except OSError as error:
-                self.failed(error)
+                self.failed("grow", error)
             finally:
                 os.close(descriptor)
         return self.repeat(until, one)

@@ -43,6 +43,23 @@ TEST_F(VirtualFilesTest, TextsAfterAStart) {
     EXPECT_EQ(files.text(VirtualEntry::Rrd), "");
 }
 
+TEST_F(VirtualFilesTest, MembersOfACluster) {
+    replication::ClusterStatus cluster;
+    options.cluster = [&] { return cluster; };
+    EXPECT_EQ(files.text(VirtualEntry::Members), expected("members-local-mode.txt"))
+        << "the list of nodes is not known yet";
+    cluster.info_version = 3;
+    cluster.name = "testcl";
+    cluster.config_version = 3;
+    cluster.quorate = true;
+    cluster.nodes = {{NodeId(1), "node1", 1, {"10.0.0.1"}, true, "10.0.0.1"},
+                     {NodeId(2), "node2", 1, {"10.0.0.2"}, false, ""}};
+    EXPECT_EQ(files.text(VirtualEntry::Members), expected("members-cluster.txt"));
+    EXPECT_NE(files.text(VirtualEntry::Version).find("\"clinfo\": 3,\n"), std::string::npos);
+    cluster.nodes[0].ip = "\", \"x\": \"";  // what a peer may say
+    EXPECT_TRUE(nlohmann::json::accept(files.text(VirtualEntry::Members)));
+}
+
 TEST_F(VirtualFilesTest, TwoGuests) {
     for (const char* path :
          {"nodes", "nodes/node1", "nodes/node1/qemu-server", "nodes/node2", "nodes/node2/lxc"}) {

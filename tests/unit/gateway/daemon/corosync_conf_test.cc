@@ -103,5 +103,12 @@ TEST_F(UpdateCorosyncConfTest, SaysWhatTheSystemSays) {
     EXPECT_EQ(done.error().code, Errno::NotFound);
 }
 
+TEST(ClusterNameTest, IsTheFirstThatIsNoComment) {
+    EXPECT_EQ(cluster_name_of("# cluster_name: no\ntotem {\n  cluster_name: lab \n}\n"), "lab");
+    EXPECT_EQ(cluster_name_of("\tcluster_name:x"), "x");
+    EXPECT_EQ(cluster_name_of("cluster_name:\n cluster_name:  \n"), std::nullopt);
+    EXPECT_EQ(cluster_name_of(""), std::nullopt);
+}
+
 }  // namespace
 }  // namespace cfsgate::gateway::daemon
