@@ -77,9 +77,7 @@ public:
           status_(GroupKind::Status, *this, options_.clock, log_),
           applier_(
               store_,
-              {[this](const auto& changes) {
-                   if (observer_) observer_(changes);
-               },
+              {[this](const auto& changes) { tell_observer(changes); },
                [this](bool own) {
                    if (conf_observer_) conf_observer_(own);
                },
@@ -98,25 +96,13 @@ public:
         status_published_.quorate_since = options_.clock();
     }
 
-    ~Cluster() override {
-        if (thread_.joinable()) {
-            mailbox_->post([this] { stopping_ = true; });
-            thread_.join();
-        }
-        applier_.stop();
-        // The end of one append is the beginning of the next one.
-        for (auto letters = mailbox_->take();; letters = mailbox_->take()) {
-            for (const auto& letter : letters) letter();
-            if (letters.empty() && held_.empty() && in_flight_.empty()) break;
-            release_all("the daemon is ending");
-        }
-        mailbox_->close();
-    }
+    ~Cluster() override { stop(); }
 
     void start() override {
         thread_ = std::thread([this] { run(); });
         ::pthread_setname_np(thread_.native_handle(), "cluster");
     }
+    void stop() override;
 
     // --- Sequencer ---
 
@@ -128,7 +114,10 @@ public:
         send_raw(UnlockRequest{std::move(path), checksum});
         return true;
     }
-    void observe_changes(ChangeObserver observer) override { observer_ = std::move(observer); }
+    void observe_changes(ChangeObserver observer) override CFSGATE_EXCLUDES(observer_mutex_) {
+        const MutexLock lock(observer_mutex_);
+        observer_ = std::move(observer);
+    }
     SequencerStatus status() const override;
 
     // --- ClusterSequencer ---
@@ -144,6 +133,12 @@ private:
     void perform(GroupKind kind, Effect effect) override;
     void not_sent(GroupKind kind, std::uint64_t own_count) override;
     void prepare_to_join(GroupKind kind) override;
+
+    void tell_observer(const std::vector<store::Change>& changes)
+        CFSGATE_EXCLUDES(observer_mutex_) {
+        const MutexLock lock(observer_mutex_);
+        if (observer_) observer_(changes);
+    }
 
     void run();
     void wait();
@@ -180,12 +175,16 @@ private:
     const ClusterOptions options_;
     Logger log_;
     std::shared_ptr<Mailbox> mailbox_;
-    ChangeObserver observer_;
+    /// Others change the tree at any time, so also while the observer is set or taken away.
+    Mutex observer_mutex_;
+    ChangeObserver observer_ CFSGATE_GUARDED_BY(observer_mutex_);
     CorosyncConfObserver conf_observer_;
     std::atomic<bool> quorate_{false};
     std::atomic<bool> can_send_{false};
     std::atomic<std::uint64_t> submitted_{0};
     std::atomic<std::uint64_t> completed_{0};
+
+    bool stopped_ = false;  // of who calls stop()
 
     // Of the thread "cluster".
     bool stopping_ = false;
@@ -218,6 +217,24 @@ private:
     ApplierThread applier_;  // its threads end before what they call
     std::thread thread_;
 };
+
+void Cluster::stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    if (thread_.joinable()) {
+        mailbox_->post([this] { stopping_ = true; });
+        thread_.join();
+    }
+    quorate_ = false;
+    applier_.stop();
+    // The end of one append is the beginning of the next one.
+    for (auto letters = mailbox_->take();; letters = mailbox_->take()) {
+        for (const auto& letter : letters) letter();
+        if (letters.empty() && held_.empty() && in_flight_.empty()) break;
+        release_all("the daemon is ending");
+    }
+    mailbox_->close();
+}
 
 // --- What callers do ---
 
@@ -553,6 +570,9 @@ void Cluster::accept(Item item) {
 void Cluster::send_held(SteadyTime now) {
     const GroupMachine* const machine = configuration_.machine();
     const bool can_send = machine != nullptr && machine->can_send();
+    if (configuration_.is_out_for_good()) {
+        return release_held(Errno::Busy, configuration_.last_leave());
+    }
     can_send_.store(can_send, std::memory_order_release);
     if (held_.empty()) return;
     if (!quorate()) return release_held(Errno::NoAccess, "this node has no quorum");

@@ -38,8 +38,11 @@ public:
     virtual Status verify() = 0;
     /// Set once, before start().
     virtual void observe_corosync_conf(CorosyncConfObserver observer) = 0;
-    /// Begins to look for corosync, and goes on until the end.
+    /// Begins to look for corosync, and goes on until stop().
     virtual void start() = 0;
+    /// Leaves the cluster and answers all callers; nothing is called back any more when it returns.
+    /// Submissions are refused from then on.
+    virtual void stop() = 0;
 };
 
 /// Borrows the store.

@@ -19,11 +19,6 @@ std::string_view group_name(GroupKind kind) {
     return kind == GroupKind::Configuration ? "pve_dcdb_v1" : "pve_kvstore_v1";
 }
 
-bool is_for_good(const GroupMachine& machine) {
-    const auto* const left = std::get_if<Left>(&machine.mode());
-    return left != nullptr && left->why == Left::Why::NewerProtocol;
-}
-
 }  // namespace
 
 GroupLink::GroupLink(GroupKind kind, LinkOwner& owner, WallClock clock, Logger log)
@@ -100,7 +95,10 @@ void GroupLink::flush_normal() {
         if (!send_one(normal_out_.front().bytes, sent)) return;
         const std::uint64_t count = *normal_out_.front().own_count;
         normal_out_.pop_front();
-        if (sent) continue;
+        if (sent) {
+            highest_sent_ = std::max(highest_sent_, count);
+            continue;
+        }
         log_->warn("{}: a change could not be sent: {}", group_name(kind_), sent.error().detail);
         owner_.not_sent(kind_, count);
     }
@@ -113,12 +111,20 @@ void GroupLink::flush() {
 
 // --- Leaving and coming back ---
 
+bool GroupLink::is_out_for_good() const {
+    const auto* const left = machine_ ? std::get_if<Left>(&machine_->mode()) : nullptr;
+    return left != nullptr && left->why == Left::Why::NewerProtocol;
+}
+
 void GroupLink::leave(const std::string& reason) {
     log_->warn("{}: leaving: {}", group_name(kind_), reason);
     last_leave_ = reason;
     ++leaves_;
     sync_out_.clear();
-    normal_out_.clear();
+    // What was sent before, and was to be sent again, somebody may have.
+    for (const Multicast& message : std::exchange(normal_out_, {})) {
+        if (*message.own_count > highest_sent_) owner_.not_sent(kind_, *message.own_count);
+    }
     blocked_since_.reset();
     leaving_ = joined_;  // done later: this may run within a callback of the handle
     joined_ = false;
@@ -181,7 +187,7 @@ void GroupLink::tick(SteadyTime now) {
     leave_handle();
     flush();
     if (joined_ || preparing_) return;
-    if (machine_ && is_for_good(*machine_)) return;
+    if (is_out_for_good()) return;
     if (last_attempt_ && now - *last_attempt_ <= kBetweenAttempts) return;
     if (!group_) connect();
     if (!group_) return;

@@ -55,6 +55,8 @@ public:
     /// For the end: leaves and disconnects.
     void stop();
 
+    /// Out of the group until the daemon is updated and started anew.
+    bool is_out_for_good() const;
     bool connected() const { return group_ != nullptr; }
     /// Whether something waits because corosync could not take it; try flush() again soon.
     bool blocked() const { return blocked_since_.has_value(); }
@@ -90,6 +92,7 @@ private:
 
     std::deque<Multicast> sync_out_;
     std::deque<Multicast> normal_out_;  // ascending by own count
+    std::uint64_t highest_sent_ = 0;    // own count
     std::optional<SteadyTime> blocked_since_;
     std::string last_leave_;
     std::uint64_t leaves_ = 0;

@@ -336,6 +336,9 @@ void Daemon::end() {
     commands_.reset();
     doing_ = "ending the NFS export";
     nfs_.reset();
+    // Whoever waits for the cluster is answered now, or the mount could not end.
+    doing_ = "leaving the cluster";
+    if (cluster_ != nullptr) cluster_->stop();
     end_mount();
     doing_ = "ending the watchdog";
     watchdog_.reset();
