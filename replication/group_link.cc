@@ -100,7 +100,7 @@ void GroupLink::flush_normal() {
             continue;
         }
         log_->warn("{}: a change could not be sent: {}", group_name(kind_), sent.error().detail);
-        owner_.not_sent(kind_, count);
+        if (count > highest_sent_) owner_.not_sent(kind_, count);
     }
 }
 

@@ -116,6 +116,8 @@ class Process:
         if self.alive():
             try:
                 os.kill(self.pid, number)
+                if number == signal.SIGCONT and self.popen:
+                    self.popen.send_signal(number)  # nsenter stops itself with its child
             except ProcessLookupError:
                 pass
 

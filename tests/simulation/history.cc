@@ -41,7 +41,8 @@ const Step* History::apply(const Step* at, const Key& change,
     const auto [next, fresh] = at->next.emplace(change, nullptr);
     if (!fresh) return next->second;
     for (const Step* before = at; before != nullptr; before = before->parent) {
-        if (before->change == change) throw Broken(describe(change) + " was applied twice");
+        if (before->change == change && !repeats_allowed_)
+            throw Broken(describe(change) + " was applied twice");
     }
     steps_.push_back(std::make_unique<Step>());
     Step& step = *steps_.back();
@@ -93,13 +94,11 @@ History::Loss History::judge(const Step* lost, const Step* final,
     while (first_won->parent != nullptr && first_won->parent != first_lost->parent) {
         first_won = first_won->parent;
     }
-    for (const Step* step = lost; step != first_lost->parent; step = step->parent) {
-        if (!step->in_quorate_ring || partial.contains(step->change)) return Loss::Apart;
-    }
-    for (const Step* step = final; step != nullptr && step != first_won->parent;
-         step = step->parent) {
-        if (!step->in_quorate_ring || partial.contains(step->change)) return Loss::Overruled;
-    }
+    const auto apart = [&](const Step* step) {
+        return !step->in_quorate_ring || partial.contains(step->change);
+    };
+    if (apart(first_lost)) return Loss::Apart;
+    if (apart(first_won)) return Loss::Overruled;
     if (!first_won->round) return Loss::Apart;
     const auto states = rounds_.find(*first_won->round);
     if (states == rounds_.end()) return Loss::Wrong;

@@ -45,6 +45,8 @@ struct Step {
 
 class History {
 public:
+    explicit History(bool repeats_allowed) : repeats_allowed_(repeats_allowed) {}
+
     /// One change applied to the tree at `at`. Throws Broken where another node had another result.
     const Step* apply(const Step* at, const Key& change, const Result<replication::Outcome>& result,
                       bool in_quorate_ring, std::optional<Round> round);
@@ -71,6 +73,7 @@ public:
     Loss judge(const Step* lost, const Step* final, const std::set<Key>& partial) const;
 
 private:
+    const bool repeats_allowed_;
     std::vector<std::unique_ptr<Step>> steps_;
     std::map<Digest, const Step*> by_checksum_;
     std::map<Round, std::map<Member, const Step*>> rounds_;

@@ -30,7 +30,7 @@ constexpr const char* kHelp =
     "  --nodes N        2 to 7; as the seed has it if not given\n"
     "  --mixed          some members behave like the original\n"
     "  --jobs N         processes, 1 if not given\n"
-    "  --progress       says how far it is\n"
+    "  --progress       says how far it is, and which seeds had a creation overruled\n"
     "  --sabotage NAME  with this bug\n"
     "  --all-sabotages  each bug must be found within the histories\n";
 
@@ -51,8 +51,11 @@ void report(const Options& options, const Simulation& simulation, const char* wh
     const auto& lines = simulation.trace_lines();
     const std::size_t first = lines.size() - std::min(lines.size(), kTraceLinesShown);
     for (std::size_t i = first; i < lines.size(); ++i) std::printf("  %s\n", lines[i].c_str());
-    std::printf("again, with its whole trace: --seed %llu\n",
-                static_cast<unsigned long long>(options.seed));
+    const std::string nodes =
+        options.nodes ? " --nodes " + std::to_string(*options.nodes) : std::string();
+    std::printf("again, with its whole trace: scripts/simulate --seed %llu%s%s\n",
+                static_cast<unsigned long long>(options.seed), nodes.c_str(),
+                options.mixed ? " --mixed" : "");
 }
 
 bool run_one(const Options& options, Totals& totals, bool quiet, std::string* found) {
@@ -78,14 +81,15 @@ void print(const Totals& totals, double seconds) {
     const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
     std::printf(
         "%llu histories in %.0f s: %llu steps, %llu rings, %llu kills, %llu takeovers, %llu "
-        "verifications, %llu trees found to differ by them; %llu calls, %llu acknowledged; of %llu "
+        "verifications, %llu times a member's tree differed, %llu changes performed twice; %llu "
+        "calls, %llu acknowledged; of %llu "
         "acknowledged creations %llu lost by those who were cut off, %llu overruled by a tree "
         "written apart, %llu undone by power cuts before they were durable\n",
         number(totals.histories), seconds, number(totals.steps), number(totals.rings),
         number(totals.kills), number(totals.takeovers), number(totals.verifications),
-        number(totals.unequal), number(totals.calls), number(totals.acknowledged),
-        number(totals.creations), number(totals.lost_apart), number(totals.lost_overruled),
-        number(totals.lost_undone));
+        number(totals.unequal), number(totals.repeated), number(totals.calls),
+        number(totals.acknowledged), number(totals.creations), number(totals.lost_apart),
+        number(totals.lost_overruled), number(totals.lost_undone));
 }
 
 /// Every `jobs`-th history, beginning with number `job`. Returns an exit code.
@@ -97,7 +101,12 @@ int run_share(const Command& command, std::uint64_t job) {
     for (std::uint64_t i = job; i < command.histories; i += command.jobs) {
         Options options = command.options;
         options.seed = command.from + i;
+        const std::uint64_t overruled = totals.lost_overruled;
         if (!run_one(options, totals, false, nullptr)) code = 1;
+        if (command.progress && totals.lost_overruled > overruled) {
+            std::printf("overruled, with seed %llu\n",
+                        static_cast<unsigned long long>(options.seed));
+        }
         if (command.progress && seconds_since(said) >= 30) {
             said = Clock::now();
             std::printf("process %llu: at seed %llu after %.0f s\n",
@@ -167,6 +176,7 @@ Sabotage sabotage_of(std::string_view wanted) {
 
 Command read_command(int argc, char** argv) {
     Command command;
+    bool single = false;
     for (int i = 1; i < argc; ++i) {
         const std::string_view option = argv[i];
         const auto number = [&]() -> std::uint64_t {
@@ -182,8 +192,7 @@ Command read_command(int argc, char** argv) {
             command.from = number();
         } else if (option == "--seed") {
             command.from = number();
-            command.histories = 1;
-            command.options.verbose = true;
+            single = true;
         } else if (option == "--nodes") {
             command.options.nodes = number();
             if (*command.options.nodes < 2 || *command.options.nodes > 7) fail_usage("2 to 7");
@@ -204,6 +213,11 @@ Command read_command(int argc, char** argv) {
         } else {
             fail_usage("there is no option " + std::string(option));
         }
+    }
+    if (single) {
+        command.histories = 1;
+        command.jobs = 1;
+        command.options.verbose = true;
     }
     return command;
 }

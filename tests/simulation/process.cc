@@ -208,7 +208,10 @@ void Process::leave(Link& link, const std::string& reason) {
         has_left_ = true;
     }
     link.sync_out.clear();
-    link.normal_out.clear();
+    for (const Multicast& message : std::exchange(link.normal_out, {})) {
+        const bool sent = *message.own_count <= link.highest_sent;
+        if (!sent && &link == &configuration_) answer_own(*message.own_count, Errno::Busy);
+    }
     link.inbox.clear();
     link.service.disconnect(setup_.node);
     link.joined = false;
@@ -255,6 +258,7 @@ void Process::send_one(Link& link) {
     auto& out = link.sync_out.empty() ? link.normal_out : link.sync_out;
     Multicast message = std::move(out.front());
     out.pop_front();
+    if (message.own_count) link.highest_sent = std::max(link.highest_sent, *message.own_count);
     boundary();
     link.service.multicast(setup_.node, std::move(message.bytes));
 }
@@ -371,7 +375,7 @@ void Process::take_configuration(Effect effect) {
             } else if constexpr (std::is_same_v<T, VerifyFinished>) {
                 say("verification " + std::to_string(one.number) +
                     (one.equal ? ": equal" : ": not equal"));
-                verified_[one.number] = one.equal;
+                if (!one.equal) world_.unequal(setup_.node);
             }
         },
         effect);
@@ -551,9 +555,7 @@ void Process::perform_changes(std::vector<Change> changes) {
             continue;
         }
         if (std::holds_alternative<UnlockRequest>(change.ordered.what.operation)) continue;
-        if (!performed_.insert(change.key).second) {
-            throw Broken("node " + std::to_string(setup_.node + 1) + " performs a change twice");
-        }
+        if (!performed_.insert(change.key).second) world_.repeated(setup_.node, change.key);
         const Step* const before = tree_;
         tree_ = history_.apply(tree_, change.key, change.ordered.result, change.in_quorate_ring,
                                round_);

@@ -41,6 +41,10 @@ public:
     virtual void answered(std::uint64_t call, const Result<replication::Outcome>& result) = 0;
     /// The change of this call is in the tree of its own node.
     virtual void applied(std::uint64_t call, const Step* step) = 0;
+    /// A node has performed a change that it had performed before.
+    virtual void repeated(std::size_t node, const Key& change) = 0;
+    /// A verification found that this node's tree is another one.
+    virtual void unequal(std::size_t node) = 0;
 };
 
 class Process {
@@ -110,7 +114,6 @@ public:
     }
     Position at() const { return at_; }
     const Step* tree() const { return tree_; }
-    const std::map<std::uint64_t, bool>& verified() const { return verified_; }
     std::string describe() const;
 
 private:
@@ -125,6 +128,7 @@ private:
         bool preparing = false;
         std::deque<replication::Multicast> sync_out;
         std::deque<replication::Multicast> normal_out;
+        std::uint64_t highest_sent = 0;
     };
     struct InFlight {
         replication::OwnChange own;
@@ -223,7 +227,6 @@ private:
     std::optional<Round> round_;
     std::map<Key, std::uint64_t> arrivals_;
     std::set<Key> performed_;  ///< since the last takeover
-    std::map<std::uint64_t, bool> verified_;
     bool has_left_ = false;
 };
 

@@ -21,7 +21,7 @@ enum class Sabotage : std::uint8_t {
     NeverAnswer,        ///< callers of refused changes are forgotten
     ApplyTwice,         ///< one node applies some changes twice
     LocalTime,          ///< one node takes its own clock for the stamp
-    ForgetAtKill,       ///< a node's store is an older one after a kill
+    ForgetDurable,      ///< a power cut takes what one node had flushed
     EarlyView,          ///< one member sees view changes one message early
     LostDelivery,       ///< one member misses a message
     SwappedDeliveries,  ///< one member sees two messages in the other order
@@ -38,7 +38,7 @@ constexpr std::array<std::pair<Sabotage, std::string_view>, 14> kSabotages{{
     {Sabotage::NeverAnswer, "never-answer"},
     {Sabotage::ApplyTwice, "apply-twice"},
     {Sabotage::LocalTime, "local-time"},
-    {Sabotage::ForgetAtKill, "forget-at-kill"},
+    {Sabotage::ForgetDurable, "forget-durable"},
     {Sabotage::EarlyView, "early-view"},
     {Sabotage::LostDelivery, "lost-delivery"},
     {Sabotage::SwappedDeliveries, "swapped-deliveries"},

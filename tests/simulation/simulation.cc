@@ -79,9 +79,11 @@ void Totals::add(const Totals& other) {
     rings += other.rings;
     verifications += other.verifications;
     unequal += other.unequal;
+    repeated += other.repeated;
 }
 
-Simulation::Simulation(const Options& options) : options_(options), prng_(options.seed) {}
+Simulation::Simulation(const Options& options)
+    : options_(options), prng_(options.seed), history_(options.mixed) {}
 Simulation::~Simulation() = default;
 
 // --- World ---
@@ -91,6 +93,21 @@ std::uint32_t Simulation::clock(std::size_t node) const { return now_ + nodes_[n
 std::uint32_t Simulation::next_time(std::size_t node) {
     ++now_;
     return clock(node);
+}
+
+/// Where a member sends while it awaits updates, those in sync perform its change at once. It has
+/// it in its queue still, and sends it again when somebody joins.
+void Simulation::repeated(std::size_t node, const Key& change) {
+    ++totals_.repeated;
+    if (options_.mixed) return;
+    throw Broken("node " + std::to_string(node + 1) + " performs a change of node " +
+                 std::to_string(change.first.node.value()) + " at " +
+                 std::to_string(change.second) + " twice");
+}
+
+void Simulation::unequal(std::size_t node) {
+    ++totals_.unequal;
+    if (!options_.mixed) throw Broken("a verification fails on node " + std::to_string(node + 1));
 }
 
 void Simulation::say(const std::string& line) {
@@ -109,6 +126,8 @@ void Simulation::answered(std::uint64_t call, const Result<Outcome>& result) {
     say("call " + std::to_string(call) + ": " +
         (result ? "done" : std::string(to_string(result.error().code))));
     if (++caller.answers > 1) throw Broken("call " + std::to_string(call) + " answered twice");
+    caller.not_sent =
+        !result && (result.error().code == Errno::NoAccess || result.error().code == Errno::Busy);
     if (!result) return;
     caller.acknowledged = true;
     caller.durable = caller.wants_durable && durable_;
@@ -222,17 +241,20 @@ void Simulation::end(std::size_t node, bool power) {
         ++totals_.kills;
     }
     if (power && at.corosync) stop_corosync(node);
-    // A kill leaves all that was written.
-    if (!power && options_.sabotage != Sabotage::ForgetAtKill) at.durable = at.appended;
-    if (power) cut_power(at);
+    if (power) return cut_power(node);
+    at.durable = at.appended;  // a kill leaves all that was written
 }
 
 /// Some of the records that were not flushed are gone, and the tree file is of no use.
-void Simulation::cut_power(Node& node) {
+void Simulation::cut_power(std::size_t number) {
+    Node& node = nodes_[number];
     ++node.boots;
     std::ofstream(node.directory + "/tree.mdb", std::ios::binary | std::ios::trunc)
         << std::string(8192, '\xa5');
-    const std::uint64_t unsure = node.appended - std::min(node.appended, node.durable);
+    std::uint64_t unsure = node.appended - std::min(node.appended, node.durable);
+    if (options_.sabotage == Sabotage::ForgetDurable && number == victim_) {
+        unsure = std::min<std::uint64_t>(node.appended, 10);
+    }
     const std::uint64_t keep = node.appended - prng_.below(unsure + 1);
     if (keep < node.appended) {
         say("  its journal ends with " + std::to_string(keep) + ", not " +
@@ -241,14 +263,14 @@ void Simulation::cut_power(Node& node) {
         cut_journal(node.directory, keep);
     }
     node.appended = keep;
-    node.durable = keep;
+    node.durable = std::max(node.durable, keep);
 }
 
 // --- Scheduling ---
 
 void Simulation::run() {
     set_up();
-    const std::uint64_t steps = 300 + prng_.below(900);
+    const std::uint64_t steps = 300 + prng_.below(700);
     while (step_ < steps) {
         if (prng_.one_in(submit_every_)) {
             const std::size_t node = prng_.below(nodes_.size());
@@ -269,6 +291,7 @@ void Simulation::run() {
 
 std::vector<Simulation::Choice> Simulation::choices() {
     std::vector<Choice> result;
+    result.reserve(64);
     for (std::size_t node = 0; node < nodes_.size(); ++node) {
         for (GroupService* group : {configuration_.get(), status_.get()}) {
             if (group == nullptr) continue;
@@ -618,7 +641,6 @@ void Simulation::verify_until_equal() {
             equal = equal && must(node.process->store().tree_checksum()) == checksum;
         }
         if (equal) return;
-        ++totals_.unequal;
         say("trees differ; the first node verifies");
         nodes_.front().process->verify();
         run_until_quiet();
@@ -662,6 +684,10 @@ void Simulation::check_callers() {
     for (const auto& [number, caller] : callers_) {
         const std::string name = "call " + std::to_string(number);
         if (caller.answers == 0 && !caller.gone) throw Broken(name + " was never answered");
+        if (caller.not_sent && !caller.unique_path.empty() && view->resolve(caller.unique_path)) {
+            throw Broken(name + " was told that nothing was sent, and " + caller.unique_path +
+                         " is there");
+        }
         if (!caller.acknowledged || caller.unique_path.empty()) continue;
         ++totals_.creations;
         if (view->resolve(caller.unique_path)) continue;

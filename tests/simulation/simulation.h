@@ -38,7 +38,8 @@ struct Totals {
     std::uint64_t kills = 0;
     std::uint64_t rings = 0;
     std::uint64_t verifications = 0;
-    std::uint64_t unequal = 0;  ///< verifications that found a difference (mixed only)
+    std::uint64_t repeated = 0;  ///< performed twice by one node (mixed only)
+    std::uint64_t unequal = 0;   ///< members that a verification found to differ (mixed only)
 
     void add(const Totals& other);
 };
@@ -77,8 +78,9 @@ private:
         int answers = 0;
         bool acknowledged = false;
         bool wants_durable = false;
-        bool durable = false;  ///< acknowledged as on stable storage
-        bool gone = false;     ///< ended with the process
+        bool durable = false;   ///< acknowledged as on stable storage
+        bool not_sent = false;  ///< so it was answered
+        bool gone = false;      ///< ended with the process
     };
     /// What the scheduler can choose.
     struct Choice {
@@ -95,6 +97,8 @@ private:
     void trace(std::size_t node, const std::string& what) override;
     void answered(std::uint64_t call, const Result<replication::Outcome>& result) override;
     void applied(std::uint64_t call, const Step* step) override;
+    void repeated(std::size_t node, const Key& change) override;
+    void unequal(std::size_t node) override;
 
     void say(const std::string& line);
     bool is_sabotaged(std::size_t node) const;
@@ -102,7 +106,7 @@ private:
     void fill(Node& node);
     void start(std::size_t node);
     void end(std::size_t node, bool power);
-    void cut_power(Node& node);
+    void cut_power(std::size_t number);
 
     bool step();
     std::vector<Choice> choices();

@@ -14,8 +14,8 @@ import math
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """`certain`: it has taken effect, by its end at the latest. Else: between its begin and its end,
-    or never. An operation whose outcome is unknown is not certain, and has no end."""
+    """`certain`: it has taken effect, by its end at the latest. Else: between its begin and its
+    end, or never. An operation whose outcome is unknown is not certain, and has no end."""
     key: str
     kind: str
     value: object
@@ -32,6 +32,7 @@ class Operation:
 # --- Models: step() gives the state after an operation, or IMPOSSIBLE ---
 
 IMPOSSIBLE = object()
+STATES_MAX = 2_000_000  # of one key; some hundred thousand in a second
 
 
 class Register:
@@ -105,71 +106,88 @@ def check(models, history):
 def check_key(model, operations):
     """A text about the place where no order is possible, or nothing."""
     operations = sorted(model.relevant(operations), key=lambda one: one.begin)
-    certain = sum(1 << index for index, one in enumerate(operations) if one.certain)
-    start = (0, model.initial)
+    unknown = [one for one in operations if not one.certain and one.end == math.inf]
+    bounded = [one for one in operations if one.certain or one.end != math.inf]
+    # How far the bounded ones are done: all below `low`, and by a mask some from there on. Then a
+    # mask of the unknown ones that have happened, and the model's state.
+    best = start = (0, 0, 0, model.initial)
     seen = {start}
     stack = [start]
-    best = start
     while stack:
-        done, state = stack.pop()
-        if done & certain == certain:
+        low, mask, happened, state = node = stack.pop()
+        indexes, earliest_end = _next(bounded, low, mask)
+        if earliest_end == math.inf:
             return None
-        if (done & certain).bit_count() >= (best[0] & certain).bit_count():
-            best = (done, state)
-        for index in _next(operations, done):
-            after = model.step(state, operations[index])
-            if after is IMPOSSIBLE:
-                continue
-            further = (_without_late(operations, done | 1 << index, operations[index].begin), after)
-            if further not in seen:
-                seen.add(further)
-                stack.append(further)
-    return _describe(operations, best)
+        if low + mask.bit_count() >= best[0] + best[1].bit_count():
+            best = node
+        further = []
+        for index in _next_unknown(unknown, happened, earliest_end):
+            after = model.step(state, unknown[index])
+            further.append((*_without_late(bounded, low, mask, unknown[index].begin),
+                            happened | 1 << index, after))
+        for index in indexes:
+            after = model.step(state, bounded[index])
+            further.append((*_without_late(bounded, low, mask | 1 << (index - low),
+                                           bounded[index].begin), happened, after))
+        for one in further:
+            if one[3] is not IMPOSSIBLE and one not in seen:
+                seen.add(one)
+                stack.append(one)
+        if len(seen) > STATES_MAX:
+            return f"{operations[0].key}: not decided after {len(seen)} states"
+    return _describe(bounded, best)
 
 
-def _first_open(done):
-    """The index of the lowest bit that is not set."""
-    return (~done & (done + 1)).bit_length() - 1
-
-
-def _next(operations, done):
-    """What may come next: all that began before the first certain one of the rest has ended. The
-    last of them first, since the caller takes from the end."""
+def _next(bounded, low, mask):
+    """What may come next: all that began before the first certain one of the rest has ended, the
+    likely ones last. And that end; infinite if no certain one is left."""
     found = []
     earliest_end = math.inf
-    for index in range(_first_open(done), len(operations)):
-        operation = operations[index]
+    for index in range(low, len(bounded)):
+        operation = bounded[index]
         if operation.begin > earliest_end:
             break
-        if done >> index & 1:
+        if mask >> (index - low) & 1:
             continue
         found.append(index)
         if operation.certain:
             earliest_end = min(earliest_end, operation.end)
-    # Certain ones first: others usually have not happened, or not yet.
-    found.sort(key=lambda index: (not operations[index].certain, operations[index].end))
-    return reversed(found)
+    found.sort(key=lambda index: (bounded[index].certain, -bounded[index].end))
+    return found, earliest_end
 
 
-def _without_late(operations, done, now):
-    """Uncertain operations that have ended before `now` have not happened."""
-    for index in range(_first_open(done), len(operations)):
-        operation = operations[index]
+def _next_unknown(unknown, happened, earliest_end):
+    """Of several that are the same the first will do."""
+    found = {}
+    for index, operation in enumerate(unknown):
+        if operation.begin > earliest_end:
+            break
+        if not happened >> index & 1:
+            found.setdefault((operation.kind, repr(operation.value)), index)
+    return found.values()
+
+
+def _without_late(bounded, low, mask, now):
+    """Uncertain operations that have ended before `now` have not happened. `low` and the mask as
+    they then are."""
+    for index in range(low, len(bounded)):
+        operation = bounded[index]
         if operation.begin > now:
             break
         if not operation.certain and operation.end < now:
-            done |= 1 << index
-    return done
+            mask |= 1 << (index - low)
+    while mask & 1:
+        mask >>= 1
+        low += 1
+    return low, mask
 
 
-def _describe(operations, best):
-    done, state = best
-    stuck = _first_open(done & sum(1 << i for i, one in enumerate(operations) if one.certain)
-                        | sum(1 << i for i, one in enumerate(operations) if not one.certain))
-    lines = [f"{operations[0].key}: no order explains these; the state was {state!r}"]
-    for index in range(max(0, stuck - 8), min(len(operations), stuck + 8)):
-        mark = "  " if done >> index & 1 else "->"
-        lines.append(f"{mark} {operations[index]}")
+def _describe(bounded, best):
+    low, mask, _, state = best
+    lines = [f"{bounded[low].key}: no order explains these; the state was {state!r}"]
+    for index in range(max(0, low - 8), min(len(bounded), low + 8)):
+        done = index < low or mask >> (index - low) & 1
+        lines.append(f"{'  ' if done else '->'} {bounded[index]}")
     return "\n".join(lines)
 
 
@@ -188,6 +206,6 @@ def going_back(reads):
                 highest = by_end[ended]
             ended += 1
         if highest is not None and number < highest[2]:
-            found.append(f"{who} read {number} at {begin:.6f}..{end:.6f}; "
-                         f"{highest[3]} had read {highest[2]} at {highest[0]:.6f}..{highest[1]:.6f}")
+            found.append(f"{who} read {number} at {begin:.6f}..{end:.6f}; {highest[3]} had read "
+                         f"{highest[2]} at {highest[0]:.6f}..{highest[1]:.6f}")
     return found

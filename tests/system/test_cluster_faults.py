@@ -12,7 +12,10 @@ import cfs
 import cluster
 from test_cluster import check_equal, path, read, settle, status, sync, write
 
-pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not()))
+pytestmark = [
+    pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not())),
+    pytest.mark.skipif(not cfs.LONG, reason="only with --long"),
+]
 
 NODES = (1, 2, 3)
 DEADLINE = 6  # of a change, in seconds
@@ -111,7 +114,8 @@ def check_kept(ring, writers):
     assert not lost, f"of {len(names)} acknowledged"
     for name in names[::max(1, len(names) // 200)]:
         assert read(ring[3], name) == name.encode()
-    print(f"{len(names)} acknowledged, errors {writers.errors()}, slowest {writers.slowest():.2f} s")
+    print(f"{len(names)} acknowledged, errors {writers.errors()}, "
+          f"slowest {writers.slowest():.2f} s")
     return len(names)
 
 
@@ -164,9 +168,7 @@ def test_a_full_disk_on_one_node(ring, small_disk):
             assert code in ("ENOSPC", "EIO", "EROFS", "EBUSY") and seconds < DEADLINE / 2
             time.sleep(0.5)
         found = status(ring[3])
-        print(f"full: {code}, failure {found['store']['failure']}, "
-              f"left: {found['cluster']['configuration']}")
-        assert found["cluster"]["configuration"]["last_leave"]
+        assert "cannot be stored" in found["cluster"]["configuration"]["last_leave"]
         assert read(ring[3], "before") == b"before"
     assert not writers.errors()
     assert writers.slowest() < DEADLINE / 2
@@ -183,9 +185,9 @@ def test_a_full_disk_on_one_node(ring, small_disk):
 
 def test_a_daemon_that_hangs_does_not_delay_the_others(ring):
     """Corosync goes on without it, and keeps its messages for it."""
-    seconds = 20 if cfs.LONG else 6
+    seconds = 20 if cfs.LONG else 4
     with Writers(ring, (1, 2), "hang") as writers:
-        time.sleep(seconds / 3)
+        time.sleep(2)
         stopped = time.monotonic()
         ring[3].pause_daemon()
         try:
@@ -230,21 +232,17 @@ def test_a_corosync_that_hangs_is_thrown_out(ring):
         node.corosync.send(signal.SIGSTOP)
         try:
             # Neither its callers nor who asks for its state wait for ever.
-            began = time.monotonic()
-            code, seconds = try_to_write(node, "refused")
-            assert code in ("ETIMEDOUT", "EBUSY", "EACCES"), code
-            assert seconds < DEADLINE * 2
-            found = status(node)
-            again, more = try_to_write(node, "refused")
-            assert again in ("ETIMEDOUT", "EBUSY", "EACCES") and more < DEADLINE * 2
-            assert found["node"] == "n3"
+            for _ in range(2 if cfs.LONG else 1):
+                code, seconds = try_to_write(node, "refused")
+                print(f"its caller: {code} after {seconds:.1f} s")
+                assert code in ("ETIMEDOUT", "EBUSY", "EACCES")
+                assert seconds < DEADLINE * 2
+                assert status(node)["node"] == "n3"
             settle(ring, (1, 2))
-            print(f"its callers: {code} after {seconds:.1f} s, {again} after {more:.1f} s; "
-                  f"{time.monotonic() - began:.1f} s in all")
         finally:
             node.corosync.send(signal.SIGCONT)
         settle(ring, seconds=60)
-    # A token of 1 s, a consensus of 1.2 s, and the state sync.
+    # A token of 1.65 s for three nodes, a consensus of 1.2 times that, and the state sync.
     assert writers.slowest() < DEADLINE
     assert not writers.errors()
     check_kept(ring, writers)
@@ -289,7 +287,7 @@ def test_corosync_is_upgraded_node_by_node(ring):
 
 
 def test_a_daemon_is_killed_again_and_again(ring):
-    end = time.monotonic() + (60 if cfs.LONG else 8)
+    end = time.monotonic() + (60 if cfs.LONG else 6)
     killed = 0
     with Writers(ring, NODES, "killed") as writers:
         while time.monotonic() < end:

@@ -13,7 +13,10 @@ import cfs
 import cluster
 from test_cluster import check_equal, path, read, settle, status, sync, write
 
-pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not()))
+pytestmark = [
+    pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not())),
+    pytest.mark.skipif(not cfs.LONG, reason="only with --long"),
+]
 
 THREE = (1, 2, 3)
 FORM_SECONDS = 90
@@ -202,7 +205,7 @@ def test_a_foreign_tree_of_a_lower_version_is_replaced(ring, whole):
 
 
 def test_a_foreign_tree_of_a_higher_version_replaces_the_clusters(ring, whole):
-    """So the protocol is: the highest version leads. Nothing is lost without a trace, on no node."""
+    """So the protocol is: the highest version leads. Nothing is lost without a trace."""
     files = status(ring[1])["tree"]["version"]
     foreign, version, logs, kept = join_foreign(ring, files, "higher")
     assert foreign > version

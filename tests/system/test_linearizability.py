@@ -163,6 +163,16 @@ def test_long_histories_take_seconds():
     assert time.process_time() - began < 30
 
 
+def test_many_unknown_ones_that_are_the_same_take_no_longer():
+    unknown = [op("write", "", begin, certain=False) for begin in range(60)]
+    reads = [op("read", "" if begin % 2 else begin // 2, 100 + 2 * begin, 101 + 2 * begin)
+             for begin in range(1, 60)]
+    writes = [op("write", begin // 2, 100 + 2 * begin - 0.5, 100 + 2 * begin - 0.1)
+              for begin in range(2, 60, 2)]
+    assert fine(Register(0), *unknown, *reads, *writes)
+    assert not fine(Register(0), *unknown[:20], *reads, *writes)
+
+
 # --- Reads that do not go back ---
 
 def test_going_back():
