@@ -16,6 +16,8 @@ constexpr std::uint64_t kPageBytes = 4096;
 /// Larger files are cached when nobody seems to be working on them.
 constexpr std::chrono::seconds kQuietBeforeCaching{1};
 constexpr std::chrono::seconds kRetryWithin{1};
+/// The kernel believes a name for a little less (translate.cc).
+constexpr std::chrono::milliseconds kOldNameLasts{500};
 
 }  // namespace
 
@@ -57,14 +59,20 @@ void KernelCache::renamed_here(FileId id, Version version) {
     Shard& at = shard(id);
     MutexLock lock(at.mutex);
     const auto found = at.nodes.find(id);
-    if (found != at.nodes.end()) found->second.named = std::max(found->second.named, version);
+    if (found == at.nodes.end()) return;
+    Node& node = found->second;
+    node.named = std::max(node.named, version);
+    if (version >= node.moved) node.moved_at = {};
 }
 
 bool KernelCache::name_is_stale(FileId id) const {
     const Shard& at = shard(id);
     MutexLock lock(at.mutex);
     const auto found = at.nodes.find(id);
-    return found != at.nodes.end() && found->second.moved > found->second.named;
+    if (found == at.nodes.end()) return false;
+    const Node& node = found->second;
+    // That the kernel has learned the new name does not make it forget the old one.
+    return node.moved > node.named || Clock::now() - node.moved_at < kOldNameLasts;
 }
 
 void KernelCache::refused_as_stale(pid_t thread) {
@@ -149,7 +157,10 @@ bool KernelCache::note_change(const store::Change& change) {
     if (found == at.nodes.end()) return false;
     Node& node = found->second;
     node.changed = Clock::now();
-    if (change.kind == store::Change::Kind::Moved) node.moved = change.version;
+    if (change.kind == store::Change::Kind::Moved) {
+        node.moved = change.version;
+        node.moved_at = node.changed;
+    }
     return true;
 }
 

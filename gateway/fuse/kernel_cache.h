@@ -67,10 +67,11 @@ private:
     struct Node {
         std::uint64_t references = 0;
         std::uint32_t writers = 0;
-        Version named;   ///< newest version of the entry whose name the kernel was told
-        Version moved;   ///< version of its last move
-        Version told;    ///< of the newest attributes that went along with the name
-        Version cached;  ///< version of the pages that the kernel may hold; 0: none
+        Version named;               ///< newest version of the entry whose name the kernel was told
+        Version moved;               ///< version of its last move
+        Clock::time_point moved_at;  ///< by others; until then the kernel may know an old name
+        Version told;                ///< of the newest attributes that went along with the name
+        Version cached;              ///< version of the pages that the kernel may hold; 0: none
         Clock::time_point changed;
     };
     struct Shard {

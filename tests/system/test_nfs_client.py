@@ -540,6 +540,22 @@ def test_the_tree_over_nfs(daemon, folder):
     cfs.wait_for(lambda: not os.path.exists(folder), "the mount has forgotten the directory")
 
 
+def test_an_old_name_does_not_lead_to_the_renamed_file(daemon, folder):
+    """The kernel has learned the new name by a look at it, and believes the old one for a while."""
+    name = os.path.basename(folder)
+    for count in range(5):
+        old, new = f"{folder}/old-{count}", f"{folder}/new-{count}"
+        cfs.write(old, b"content")
+        nfs(daemon.port, "mv", f"{name}/old-{count}", f"{name}/new-{count}", check=True)
+        assert os.stat(new).st_size == 7
+        cfs.write(old, b"another file")
+        assert cfs.read(new) == b"content" and cfs.read(old) == b"another file"
+        nfs(daemon.port, "mv", f"{name}/new-{count}", f"{name}/newer-{count}", check=True)
+        assert os.stat(f"{folder}/newer-{count}").st_size == 7
+        with pytest.raises(FileNotFoundError):
+            cfs.read(new)
+
+
 def test_the_root_looks_the_same_over_nfs(daemon, mount):
     assert set(names_over_nfs(daemon)) == set(os.listdir(mount)) | set(cfs.VIRTUAL_FILES)
     answer = json.loads(nfs(daemon.port, "ls", "--json", check=True).stdout)
