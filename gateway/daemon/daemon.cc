@@ -170,11 +170,9 @@ Status Daemon::lock_state() {
 Status Daemon::open_store() {
     doing_ = "opening the store";
     const Logger log = logging_.part("store");
-    first_start_ = !store::Store::exists(options_.state_directory) &&
-                   ::access((options_.state_directory + "/config.db").c_str(), F_OK) != 0;
     CFSGATE_TRY(choose_database(store_options(options_), options_.use, log));
     store_ = CFSGATE_TRY(store::Store::open(store_options(options_), log));
-    if (first_start_ && !options_.local) CFSGATE_TRY(take_in_corosync_conf());
+    if (!options_.local) CFSGATE_TRY(take_in_corosync_conf());
     CFSGATE_TRY(make_sequencer());
     FileSystemOptions options;
     options.node_name = node_name_;
@@ -195,13 +193,23 @@ Status Daemon::open_store() {
     return {};
 }
 
-/// A first start beside corosync's configuration is that of a cluster's member.
+Status Daemon::need_address() const {
+    if (address_) return {};
+    return fail(address_.error().code,
+                "corosync.conf makes this node a cluster's, and its peers must reach it: " +
+                    address_.error().detail + "; or start with --local");
+}
+
+/// A first start beside corosync's configuration is that of a cluster's member. The first start is
+/// over when the tree has changed, so one that fails here is none.
 Status Daemon::take_in_corosync_conf() const {
+    if (CFSGATE_TRY(store_->read())->head().version != Version(1)) return {};
     const auto text = read_small_file(options_.corosync_conf, limits::kFileBytesMax);
     if (!text) {
         if (text.error().code == Errno::NotFound) return {};
         return tl::unexpected(text.error());
     }
+    CFSGATE_TRY(need_address());
     const Stamp stamp{NodeId(0), start_time_};
     auto batch = CFSGATE_TRY(store_->begin());
     for (const Operation& operation :
@@ -241,7 +249,7 @@ Status Daemon::make_sequencer() {
         sequencer_ = replication::make_local_sequencer(*store_, system_wall_clock());
         return {};
     }
-    if (!address_) return tl::unexpected(address_.error());
+    CFSGATE_TRY(need_address());
     corosync_conf_ =
         std::make_unique<CorosyncConf>(*store_, options_.corosync_conf, logging_.part("cluster"));
     corosync_conf_->update(true);

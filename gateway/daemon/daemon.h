@@ -47,6 +47,7 @@ private:
     Status lock_state();
     Status open_store();
     Result<bool> belongs_to_cluster() const;
+    Status need_address() const;
     Status take_in_corosync_conf() const;
     Status make_sequencer();
     Status name_file_system();
@@ -69,7 +70,6 @@ private:
     Logger log_;
     std::string node_name_;
     Result<std::string> address_ = fail(Errno::NotFound);
-    bool first_start_ = false;
     gid_t www_data_ = 0;
     std::uint32_t start_time_ = 0;
     Prober prober_;

@@ -230,12 +230,14 @@ def test_a_foreign_file_system_with_content_is_refused(make_daemon):
     cfs.run("umount", daemon.mount, check=True)
 
 
-def test_without_local_a_tree_with_corosync_conf_is_refused_clearly(make_daemon):
+def test_a_node_of_a_cluster_needs_an_address(make_daemon):
+    """The name of the tests' node is in no hosts file."""
     daemon = cfs.imported([(2, 0, 8, "corosync.conf", b"totem { version: 2 }\n")], local=False)
     try:
         daemon.spawn()
         assert daemon.process.wait(20) == 255
-        assert "corosync.conf" in daemon.log() and "--local" in daemon.log()
+        for word in ("corosync.conf", "'pve1'", "/etc/hosts", "--local"):
+            assert word in daemon.log()
         assert not cfs.mounts_at(daemon.mount)
         daemon._ended()
         daemon.local = True
@@ -246,22 +248,23 @@ def test_without_local_a_tree_with_corosync_conf_is_refused_clearly(make_daemon)
         daemon.remove()
 
 
-def test_without_local_a_first_start_beside_corosync_conf_is_refused_clearly(make_daemon, tmp_path):
+def test_a_first_start_beside_corosync_conf_is_that_of_a_clusters_node(make_daemon, tmp_path):
     configuration = tmp_path / "corosync.conf"
     configuration.write_text("totem { version: 2 }\n")
     daemon = make_daemon(local=False, arguments=["--corosync-conf", str(configuration)])
     for _ in range(2):  # nothing is left that would make the second start another case
         daemon.spawn()
         assert daemon.process.wait(20) == 255
-        assert str(configuration) in daemon.log() and "--local" in daemon.log()
+        assert "/etc/hosts" in daemon.log() and "--local" in daemon.log()
         daemon._ended()
     daemon.local = True
     daemon.start()
     os.mkdir(daemon.path("d"))
 
 
-def test_without_local_an_ordinary_tree_is_served(make_daemon):
-    with make_daemon(local=False) as daemon:
+def test_without_local_an_ordinary_tree_is_served(make_daemon, tmp_path):
+    """Where corosync has no configuration."""
+    with make_daemon(local=False, arguments=["--corosync-conf", str(tmp_path / "none")]) as daemon:
         os.mkdir(daemon.path("d"))
 
 
