@@ -592,6 +592,22 @@ def process_state(pid):
         return None
 
 
+@contextlib.contextmanager
+def stopped(daemon):
+    """The daemon does nothing inside the block: a signal takes effect some time after it was sent."""
+    def states():
+        tasks = os.listdir(f"/proc/{daemon.pid}/task")
+        return {process_state(f"{daemon.pid}/task/{task}") for task in tasks}
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: states() == {"T"}, "every thread of the daemon is stopped")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(daemon.pid, signal.SIGCONT)
+
+
 # --- Databases of the original ---
 
 TREE_TABLE = """CREATE TABLE tree(

@@ -468,21 +468,10 @@ def test_a_command_without_a_daemon_says_so(make_daemon):
 
 # --- When it hangs ---
 
-@contextlib.contextmanager
-def stopped(daemon):
-    daemon.process.send_signal(signal.SIGSTOP)
-    cfs.wait_for(lambda: cfs.process_state(daemon.pid) == "T", "the daemon is stopped")
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            daemon.process.send_signal(signal.SIGCONT)
-
-
 def test_abort_frees_a_process_that_waits_for_a_stopped_daemon(make_daemon):
     daemon = make_daemon().start()
     cfs.write(daemon.path("f"), b"x")
-    with stopped(daemon):
+    with cfs.stopped(daemon):
         victims = cfs.Children()
         pids = [victims.start(cfs.errno_of, os.mkdir, daemon.path("new")),
                 victims.start(cfs.errno_of, os.open, daemon.path("f"), os.O_RDONLY)]
@@ -524,7 +513,7 @@ def test_systemd_is_told_of_the_start_and_that_the_mount_answers(make_daemon, tm
         cfs.wait_for(lambda: came("WATCHDOG=1"), "WATCHDOG=1", 10)
         messages.clear()
         cfs.wait_for(lambda: came("WATCHDOG=1"), "it comes again", 10)
-        with stopped(daemon):
+        with cfs.stopped(daemon):
             came("")
             messages.clear()
             time.sleep(1.5)  # more than two intervals: that nothing comes is the subject

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cfsgate mount-nfs` with the kernel's NFS client, in a guest."""
 import os
-import signal
 import subprocess
 
 import pytest
@@ -92,8 +91,7 @@ def test_a_mount_without_its_server_is_unmounted(daemon, place):
     """Also where somebody waits on it, who then gets an error."""
     mount_nfs(daemon, place)
     cfs.write(f"{place}/waited", b"content")
-    daemon.process.send_signal(signal.SIGSTOP)
-    try:
+    with cfs.stopped(daemon):
         waiting = subprocess.Popen(["stat", f"{place}/waited"], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         cfs.wait_for(lambda: cfs.process_state(waiting.pid) == "D", "somebody waits")
@@ -101,5 +99,3 @@ def test_a_mount_without_its_server_is_unmounted(daemon, place):
             assert "no server answers" in mount_nfs(daemon, "--unmount", place).stdout
         assert not cfs.mounts_at(place)
         assert waiting.wait(10) == 1
-    finally:
-        daemon.process.send_signal(signal.SIGCONT)

@@ -10,6 +10,7 @@ import mmap
 import os
 import random
 import signal
+import subprocess
 import struct
 import time
 
@@ -508,16 +509,22 @@ def test_unwritten_content_arrives_after_a_kill(shared_daemon):
 
 @pytest.mark.seconds(300)
 def test_the_end_of_the_daemon_does_not_wait_for_its_clients(daemon):
-    """It ends while a process writes. The process waits, can be killed, and the mount taken away."""
+    """It ends while a process writes. Who waits for an answer can be killed; who waits in a close for
+    its data to be written cannot, but gets EIO from a forced unmount."""
     def write_again_and_again():
         while True:
             cfs.write(f"{daemon.nfs_mount}/f", b"x" * 10000)
 
-    attempt = Attempt(write_again_and_again)
+    writer = Attempt(write_again_and_again)
     cfs.wait_for(lambda: os.path.exists(daemon.path("f")), "it writes")
     cfs.Daemon.stop(daemon)
-    assert attempt.running()
-    attempt.kill()
+    reader = Attempt(os.stat, f"{daemon.nfs_mount}/a-name-not-asked-before")
+    time.sleep(0.5)
+    assert writer.running() and reader.running()
+    reader.kill()
+    assert writer.running()
+    subprocess.run(["umount", "-f", daemon.nfs_mount], timeout=60, check=False, capture_output=True)
+    writer.kill()
     cfs.run("umount", "-f", daemon.nfs_mount, timeout=60, check=True)
     daemon.nfs_mounts.clear()
     daemon.nfs_mount = None

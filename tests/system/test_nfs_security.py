@@ -10,7 +10,6 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import stat
 import struct
@@ -769,12 +768,9 @@ def test_who_is_gone_before_anybody_asks_is_nobody(credulous):
         return [bytes_received(one) for one in kept if one is not None and one.fileno() >= 0]
 
     with cfs.Waiting() as waiting:
-        os.kill(credulous.pid, signal.SIGSTOP)
-        try:
+        with cfs.stopped(credulous):
             waiting.start(forge, waiting)
             waiting.paused()
-        finally:
-            os.kill(credulous.pid, signal.SIGCONT)
         # Whoever comes later is accepted later.
         namespace.child(lambda: as_root(port).ask("null"))
         waiting.go_on()
@@ -1021,12 +1017,9 @@ def test_refusals_are_counted_and_logged_once_for_each_connection(make_daemon):
 def test_connections_that_nobody_proves_are_counted_and_logged(make_daemon):
     with make_daemon(nfs=True) as daemon:
         service = Service(daemon)
-        os.kill(daemon.pid, signal.SIGSTOP)
-        try:
+        with cfs.stopped(daemon):
             for _ in range(50):
                 Connection(service.port).close()
-        finally:
-            os.kill(daemon.pid, signal.SIGCONT)
         cfs.wait_for(lambda: service.counters()["refused"] == 50, "50 are refused")
         assert len(service.log_lines("refused: nobody owns the socket")) + len(
             service.log_lines("refused: the peer")) == 1
