@@ -350,6 +350,10 @@ Result<std::shared_ptr<OpenFile>> FileSystem::open(const Caller& caller, FileId 
     CFSGATE_TRY(may_open(caller, *view, *inode, mode));
     file->opened_version_ = inode->version;
     file->opened_size_ = inode->size;
+    if (inode->size <= mode.keep_bytes_max) {
+        file->as_opened_ = std::string(CFSGATE_TRY(view->content(*inode)));
+        file->as_opened_->resize(inode->size);
+    }
     return file;
 }
 

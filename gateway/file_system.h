@@ -93,6 +93,8 @@ struct OpenMode {
     bool write = false;
     /// Also a file that was removed a moment ago: the caller has just looked its name up.
     bool even_removed = false;
+    /// A file of up to this size can be read as it is at this moment: OpenFile::as_opened().
+    std::uint64_t keep_bytes_max = 0;
 };
 
 struct WriteMode {
@@ -161,6 +163,8 @@ public:
     Version opened_version() const { return opened_version_; }
     std::uint64_t opened_size() const { return opened_size_; }
     bool is_virtual() const { return to_virtual(id_).has_value(); }
+    /// The content of the opened version, where it was asked for and the file is not larger.
+    const std::optional<std::string>& as_opened() const { return as_opened_; }
 
 private:
     friend class FileSystem;
@@ -169,7 +173,8 @@ private:
     OpenMode mode_;
     Version opened_version_;
     std::uint64_t opened_size_ = 0;
-    std::string text_;                          ///< of a virtual file, made at open
+    std::string text_;  ///< of a virtual file, made at open
+    std::optional<std::string> as_opened_;
     std::atomic<std::uint64_t> last_write_{0};  ///< journal sequence still to be made durable
 };
 

@@ -143,8 +143,12 @@ Status FileSystem::submit_create(const Caller& caller, FileId parent, const std:
                               }
                               return done(std::move(opened));
                           }
+                          // It may be gone again. The kernel would take that for a stale name
+                          // and create once more.
+                          OpenMode made = mode;
+                          made.even_removed = true;
                           const FileId id = to_file_id(outcome->inode);
-                          auto file = open(caller, id, mode);
+                          auto file = open(caller, id, made);
                           if (!file) return done(tl::unexpected(std::move(file).error()));
                           remember_write((*file)->last_write_, outcome->sequence);
                           auto attributes = getattr(id);

@@ -13,6 +13,9 @@
 namespace cfsgate::gateway::fuse {
 namespace {
 
+/// Of a file up to here the content of the opened version is kept until the close.
+constexpr std::uint64_t kKeptBytesMax = 4096;
+
 /// Whether the process still has the file open: then a close is one of several descriptors. Read
 /// from the kernel's own record, which does not touch the mount.
 bool still_open_in_process(pid_t pid, FileId id) {
@@ -41,6 +44,7 @@ void arm(Adapter& adapter, fuse_file_info& info, const HandlePtr& handle) {
         const CacheDecision decision = adapter.cache.open_for_reading(file);
         info.direct_io = decision.direct_io ? 1 : 0;
         info.keep_cache = decision.keep_cache ? 1 : 0;
+        handle->cached = !decision.direct_io;
         info.noflush = adapter.locks.needs_flush(file.id()) ? 0 : 1;
     }
     info.fh = static_cast<std::uint64_t>(adapter.handles.add(handle));
@@ -72,6 +76,7 @@ void do_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
                    second_try]() mutable {
         OpenMode mode = to_mode(open_info.flags);
         mode.even_removed = second_try;
+        mode.keep_bytes_max = mode.write ? 0 : kKeptBytesMax;
         auto file = adapter.files.open(caller, id, mode);
         if (!file && file.error().code == Errno::StaleHandle && !second_try) {
             return refuse_as_stale(adapter, request);
@@ -134,6 +139,14 @@ void do_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 
 void read_now(Adapter& adapter, fuse_req_t request, const HandlePtr& handle, std::size_t size,
               off_t offset) {
+    // A change since the open, of which the kernel does not know: it would cut the new content to
+    // the old size.
+    const auto& old = handle->file->as_opened();
+    if (handle->cached && old && adapter.cache.has_size_of(*handle->file)) {
+        const auto from = std::min<std::size_t>(static_cast<std::size_t>(offset), old->size());
+        fuse_reply_buf(request, old->data() + from, std::min(size, old->size() - from));
+        return;
+    }
     const auto bytes = adapter.files.read(*handle->file, static_cast<std::uint64_t>(offset), size);
     if (!bytes) return reply_error(request, bytes.error());
     fuse_reply_buf(request, bytes->data(), bytes->size());

@@ -21,6 +21,7 @@ namespace cfsgate::gateway::fuse {
 struct Handle {
     std::shared_ptr<OpenFile> file;
     Caller opener;
+    bool cached = false;  ///< what is read goes through the kernel's pages
     /// Of a truncation that is held back. Guarded by HeldTruncations' mutex.
     enum class Hold : std::uint8_t {
         None,

@@ -11,9 +11,8 @@
 namespace cfsgate::gateway::fuse {
 namespace {
 
-/// A page is filled by one request, so a file of one page is never seen mixed.
-constexpr std::uint64_t kPageBytes = 4096;
-/// Larger files are cached when nobody seems to be working on them.
+/// Files are cached when nobody seems to be working on them: the kernel reads through its pages
+/// request by request, and no further than the size that it was told.
 constexpr std::chrono::seconds kQuietBeforeCaching{1};
 constexpr std::chrono::seconds kRetryWithin{1};
 /// The kernel believes a name for a little less (translate.cc).
@@ -123,14 +122,29 @@ CacheDecision KernelCache::decide(const OpenFile& file, bool& may_have_old_size)
     const auto found = at.nodes.find(file.id());
     if (found == at.nodes.end()) return decision;
     Node& node = found->second;
-    const bool changed_lately = Clock::now() - node.changed < kQuietBeforeCaching;
-    const bool quiet = node.writers == 0 && !changed_lately;
-    if (file.opened_size() > kPageBytes && !quiet) return decision;
-    may_have_old_size = changed_lately || node.told != file.opened_version();
+    const bool quiet = node.writers == 0 && Clock::now() - node.changed >= kQuietBeforeCaching;
+    if (!quiet) return decision;
+    may_have_old_size = node.told != file.opened_version();
     decision.direct_io = false;
     decision.keep_cache = node.cached == file.opened_version();
     node.cached = file.opened_version();
     return decision;
+}
+
+void KernelCache::told(const Attributes& attributes) {
+    Shard& at = shard(attributes.id);
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(attributes.id);
+    if (found == at.nodes.end()) return;
+    found->second.told = std::max(found->second.told, attributes.version);
+}
+
+bool KernelCache::has_size_of(const OpenFile& file) const {
+    const Shard& at = shard(file.id());
+    MutexLock lock(at.mutex);
+    const auto found = at.nodes.find(file.id());
+    return found != at.nodes.end() && found->second.writers == 0 &&
+           found->second.told == file.opened_version();
 }
 
 void KernelCache::writer_opened(FileId id) {
@@ -145,6 +159,7 @@ void KernelCache::writer_released(FileId id) {
     const auto found = at.nodes.find(id);
     if (found == at.nodes.end()) return;
     Node& node = found->second;
+    node.told = {};  // the kernel counts by itself what goes through it
     if (--node.writers == 0 && node.references == 0) at.nodes.erase(found);
 }
 

@@ -54,6 +54,10 @@ public:
 
     /// A reader opens this version of a file.
     CacheDecision open_for_reading(const OpenFile& file);
+    /// The newest attributes that went to the kernel, without a name.
+    void told(const Attributes& attributes);
+    /// The size by which the kernel cuts what it reads is that of the version that was opened.
+    bool has_size_of(const OpenFile& file) const;
     void writer_opened(FileId id);
     void writer_released(FileId id);
 
@@ -70,7 +74,7 @@ private:
         Version named;               ///< newest version of the entry whose name the kernel was told
         Version moved;               ///< version of its last move
         Clock::time_point moved_at;  ///< by others; until then the kernel may know an old name
-        Version told;                ///< of the newest attributes that went along with the name
+        Version told;                ///< of the newest attributes that went out; 0: it writes
         Version cached;              ///< version of the pages that the kernel may hold; 0: none
         Clock::time_point changed;
     };

@@ -66,6 +66,7 @@ void reply_error(fuse_req_t request, const Error& error) {
 
 void reply_attributes(fuse_req_t request, const Result<Attributes>& attributes) {
     if (!attributes) return reply_error(request, attributes.error());
+    adapter_of(request).cache.told(*attributes);
     const struct stat out = to_stat(*attributes);
     fuse_reply_attr(request, &out, attribute_timeout(*attributes));
 }
