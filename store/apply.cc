@@ -89,6 +89,7 @@ private:
     const Stamp& stamp_;
     Applied applied_;
     bool changing_ = false;
+    bool replaced_file_ = false;
 };
 
 Result<std::optional<Inode>> Step::find(InodeNumber directory, std::string_view name) {
@@ -240,7 +241,12 @@ Status Step::refuse_rename(const Rename& op, const Inode& source, const Place& t
 }
 
 void Step::move_guest(const Rename& op, const Inode& source) {
-    if (source.is_directory()) return;
+    // A directory in the place of a configuration: mounts refuse that, and messages can say it.
+    const auto replaced = parse_guest_path(op.target);
+    if (source.is_directory()) {
+        if (replaced && replaced_file_) context_.guests.remove(replaced->vmid);
+        return;
+    }
     if (const auto guest = parse_guest_path(op.path)) context_.guests.remove(guest->vmid);
     register_guest(op.target);
 }
@@ -270,6 +276,7 @@ Status Step::operator()(const Rename& op) {
     const Version version = bump(stamp_.time);
     const bool onto_itself = target.existing && target.existing->number == source.number;
     if (target.existing && !onto_itself) CFSGATE_TRY(remove(*target.existing));
+    replaced_file_ = target.existing && !target.existing->is_directory();
     Inode after = stamped(source, version, stamp_.time);
     after.parent = target.directory;
     after.name = target.name;

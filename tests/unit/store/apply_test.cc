@@ -648,6 +648,17 @@ TEST_F(GuestTest, RenameToAndFromOrdinaryNamesIsOneChange) {
     EXPECT_EQ(guests(), Rows{});
 }
 
+TEST_F(GuestTest, ADirectoryInThePlaceOfAConfigurationFreesTheVmid) {
+    make({"nodes/a/qemu-server/100.conf"});
+    EXPECT_EQ(run(MakeDirectory{"empty"}), 0);
+    EXPECT_EQ(run(Rename{"empty", "nodes/a/qemu-server/100.conf"}), 0);
+    EXPECT_EQ(guests(), Rows{});
+    EXPECT_EQ(run(MakeDirectory{"another"}), 0);
+    make({"nodes/b/qemu-server/100.conf"});
+    EXPECT_EQ(run(Rename{"another", "nodes/a/qemu-server/100.conf"}), 0);
+    EXPECT_EQ(guests(), Rows{"100 b qemu 2"});
+}
+
 TEST_F(GuestTest, DeleteRemoves) {
     make({"nodes/a/qemu-server/100.conf"});
     EXPECT_EQ(run(Delete{"nodes/a/qemu-server/100.conf"}), 0);
