@@ -19,6 +19,7 @@
 #include "replication/corosync/quorum_source.h"
 #include "replication/group_link.h"
 #include "replication/prepare.h"
+#include "replication/rotation_gate.h"
 #include "replication/status_store.h"
 #include "store/base/check.h"
 #include "store/base/mailbox.h"
@@ -83,7 +84,7 @@ public:
                },
                [this](Unlock unlock) { send_raw(Operation(std::move(unlock))); }},
               {[this](Event event) {
-                   mailbox_->post([this, event = std::move(event)] { configuration_.feed(event); });
+                   mailbox_->post([this, event = std::move(event)] { on_applier_answer(event); });
                },
                [this](const Error& error) {
                    mailbox_->post([this, error] { on_applier_broken(error); });
@@ -108,7 +109,7 @@ public:
 
     bool quorate() const override { return quorate_.load(std::memory_order_acquire); }
     void submit(Submission submission, Completion done) override;
-    void sync(Sequence upto, SyncCompletion done) override { applier_.sync(upto, std::move(done)); }
+    void sync(Sequence upto, SyncCompletion done) override;
     void catch_up(SyncCompletion done) override;
     bool request_unlock(std::string path, const Digest& checksum) override {
         send_raw(UnlockRequest{std::move(path), checksum});
@@ -147,6 +148,7 @@ private:
     void connect_nodes();
     void read_nodes();
     void on_quorum(bool quorate);
+    void on_applier_answer(const Event& event);
     void on_applier_ready(const Status& ready);
     void on_applier_broken(const Error& error);
 
@@ -162,6 +164,10 @@ private:
     void send_held(SteadyTime now);
     void prepare_item(Item item);
     void send(Item item);
+    /// Ack::Rotation: keeps the answer back until the marker has been around.
+    SyncCompletion past_rotation(Sequence record, SyncCompletion done);
+    Completion past_rotation(Completion done);
+    void send_marker();
     /// One append of a file at a time, so that each sees where the one before it ended.
     Completion in_turn(InodeNumber inode, Completion done);
     bool wait_for_turn(InodeNumber inode, Item& item) CFSGATE_EXCLUDES(turns_mutex_);
@@ -197,6 +203,8 @@ private:
     std::vector<Work> works_;
     std::deque<Item> held_;
     std::map<std::uint64_t, InFlight> in_flight_;
+    RotationGate rotation_;
+    bool takes_over_ = false;        // the commit under way brings another tree
     std::optional<Error> refusing_;  // why no change can be taken
     std::optional<Votes> votes_;
     std::optional<Verification> verification_;
@@ -230,8 +238,9 @@ void Cluster::stop() {
     // The end of one append is the beginning of the next one.
     for (auto letters = mailbox_->take();; letters = mailbox_->take()) {
         for (const auto& letter : letters) letter();
-        if (letters.empty() && held_.empty() && in_flight_.empty()) break;
+        if (letters.empty() && held_.empty() && in_flight_.empty() && rotation_.empty()) break;
         release_all("the daemon is ending");
+        rotation_.release("the daemon is ending");
     }
     mailbox_->close();
 }
@@ -245,6 +254,9 @@ void Cluster::submit(Submission submission, Completion done) {
         done(std::move(outcome));
     };
     if (!quorate()) return done(fail(Errno::NoAccess, "this node has no quorum"));
+    if (options_.ack == Ack::Rotation && submission.need == Need::Durable) {
+        done = past_rotation(std::move(done));
+    }
     {
         const MutexLock lock(mutex_);
         if (refusing_published_) return done(tl::unexpected(*refusing_published_));
@@ -280,6 +292,43 @@ void Cluster::send_raw(GroupOperation operation, Completion done) {
     item.since = std::chrono::steady_clock::now();
     item.prepared = true;
     mailbox_->post([this, item = std::move(item)]() mutable { accept(std::move(item)); });
+}
+
+void Cluster::sync(Sequence upto, SyncCompletion done) {
+    if (options_.ack == Ack::Rotation) done = past_rotation(upto, std::move(done));
+    applier_.sync(upto, std::move(done));
+}
+
+SyncCompletion Cluster::past_rotation(Sequence record, SyncCompletion done) {
+    return [this, record, done = std::move(done)](Status status) {
+        if (!status) return done(std::move(status));
+        mailbox_->post([this, record, done] {
+            rotation_.add(record, done);
+            send_marker();
+        });
+    };
+}
+
+Completion Cluster::past_rotation(Completion done) {
+    return [this, done = std::move(done)](Result<Outcome> outcome) {
+        if (!outcome) return done(std::move(outcome));
+        const auto answer = [done, outcome](Status status) {
+            status ? done(outcome) : done(tl::unexpected(std::move(status).error()));
+        };
+        past_rotation(outcome->sequence, answer)({});
+    };
+}
+
+void Cluster::send_marker() {
+    if (!rotation_.wants_marker()) return;
+    rotation_.marker_sent();
+    send_raw(Operation(Delete{kMarkerPath}), [this](const Result<Outcome>& outcome) {
+        const bool back = outcome || outcome.error().code == Errno::NotFound;
+        mailbox_->post([this, status = back ? Status() : Status(tl::unexpected(outcome.error()))] {
+            rotation_.marker_back(status);
+            send_marker();
+        });
+    });
 }
 
 Completion Cluster::in_turn(InodeNumber inode, Completion done) {
@@ -366,6 +415,7 @@ void Cluster::run() {
         for (const auto& letter : mailbox_->take()) letter();
         if (quorum_ && !quorum_->dispatch()) {
             quorum_.reset();
+            votes_.reset();
             on_quorum(false);
         }
         if (node_list_ && !node_list_->dispatch()) node_list_.reset();
@@ -452,6 +502,14 @@ void Cluster::prepare_to_join(GroupKind kind) {
     status_.join();
 }
 
+void Cluster::on_applier_answer(const Event& event) {
+    // Nothing is applied between the takeover and this event.
+    if (std::holds_alternative<Committed>(event) && std::exchange(takes_over_, false)) {
+        rotation_.overwritten(store_.journal_status().appended);
+    }
+    configuration_.feed(event);
+}
+
 void Cluster::on_applier_ready(const Status& ready) {
     if (!ready) {
         refusing_ = ready.error();
@@ -481,6 +539,9 @@ void Cluster::perform(GroupKind kind, Effect effect) {
                 perform_effect(std::forward<decltype(one)>(one));
             } else if constexpr (std::is_same_v<T, ReadState> || std::is_same_v<T, ReadUpdates> ||
                                  std::is_same_v<T, Commit> || std::is_same_v<T, ComputeChecksum>) {
+                if constexpr (std::is_same_v<T, Commit>) {
+                    takes_over_ = one.own_index != one.leader_index;
+                }
                 works_.emplace_back(std::forward<decltype(one)>(one));
             } else if constexpr (std::is_same_v<T, Leave>) {
                 release_all("this node has left the group: " + one.reason);
@@ -630,7 +691,7 @@ GroupStatus Cluster::group_status(const GroupLink& link) {
     const GroupMachine* const machine = link.machine();
     status.mode =
         machine != nullptr && link.connected() ? to_string(machine->mode()) : "not connected";
-    if (machine != nullptr) {
+    if (machine != nullptr && link.connected()) {
         for (const Member& member : machine->view().members())
             status.members.push_back(member.node);
         status.queued = machine->queued();
@@ -662,6 +723,7 @@ void Cluster::publish() {
     status.last_verification = verification_;
     status.in_flight = in_flight_.size();
     status.held = held_.size();
+    status.awaiting_rotation = rotation_.size();
     if (configuration_.machine() != nullptr) {
         status.self = configuration_.machine()->self().node;
         if (const auto leader = configuration_.machine()->last_leader()) {

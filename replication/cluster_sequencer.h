@@ -14,8 +14,15 @@
 
 namespace cfsgate::replication {
 
+/// When a change of this node is answered that has to be durable.
+enum class Ack : std::uint8_t {
+    Delivery,  ///< it has its place in the order, and is applied and durable here
+    Rotation,  ///< and a message that was sent after that has come back (rotation_gate.h)
+};
+
 struct ClusterOptions {
     std::string own_ip;  ///< what the others are told; empty: nothing
+    Ack ack = Ack::Delivery;
     /// A change that could not be sent in this time is given up.
     std::chrono::milliseconds deadline{30000};
     std::chrono::seconds verify_every{3600};

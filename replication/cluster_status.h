@@ -54,6 +54,7 @@ struct ClusterStatus {
     std::uint32_t quorate_since = 0;  ///< or not quorate since then; seconds since 1970
     std::string why_not_quorate;
     std::optional<Votes> votes;
+    std::uint64_t awaiting_rotation = 0;  ///< applied here, not answered yet (Ack::Rotation)
     GroupStatus configuration;
     GroupStatus status;
     std::optional<NodeId> last_leader;

@@ -257,6 +257,7 @@ Status Daemon::make_sequencer() {
     replication::ClusterOptions options;
     options.own_ip = *address_;
     options.deadline = options_.deadline;
+    options.ack = options_.ack;
     auto cluster =
         replication::make_cluster_sequencer(*store_, std::move(options), logging_.part("cluster"));
     cluster->observe_corosync_conf([this](bool own) { corosync_conf_->changed(own); });

@@ -58,6 +58,9 @@ po::options_description settings() {
         "name of this node (default: the machine's, up to the first dot)")(
         "durability", word("durable|relaxed", "durable"),
         "what a power cut may take: nothing acknowledged, or the last moments")(
+        "ack", word("delivery|rotation", "delivery"),
+        "in a cluster: a change returns when it is ordered and stored here, or when the others\n"
+        "have it as well")(
         "chmod", word("strict|lenient", "strict"),
         "refuse a chmod that the path does not allow, or ignore it")(
         "tree-bytes-max", number("BYTES", defaults.tree_bytes_max), "limit of all file contents")(
@@ -140,6 +143,7 @@ Options to_options(const po::variables_map& values, std::string identity) {
     if (is_second(values, "durability", "durable", "relaxed")) {
         options.durability = store::Durability::Relaxed;
     }
+    if (is_second(values, "ack", "delivery", "rotation")) options.ack = replication::Ack::Rotation;
     if (is_second(values, "chmod", "strict", "lenient")) {
         options.chmod_policy = ChmodPolicy::Lenient;
     }

@@ -10,6 +10,7 @@
 
 #include "gateway/daemon/nfs_service.h"
 #include "gateway/file_system.h"
+#include "replication/cluster_sequencer.h"
 #include "store/base/default_paths.h"
 #include "store/model/limits.h"
 #include "store/store.h"
@@ -36,6 +37,7 @@ struct Options {
     std::string corosync_conf = default_paths::kCorosyncConf;
     std::string node_name;  ///< empty: the machine's
     store::Durability durability = store::Durability::Durable;
+    replication::Ack ack = replication::Ack::Delivery;
     ChmodPolicy chmod_policy = ChmodPolicy::Strict;
     std::uint64_t tree_bytes_max = limits::kTreeBytesMax;
     std::uint64_t entries_max = limits::kEntriesMax;

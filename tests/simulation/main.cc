@@ -29,6 +29,7 @@ constexpr const char* kHelp =
     "  --seed S         only this one, with its whole trace\n"
     "  --nodes N        2 to 7; as the seed has it if not given\n"
     "  --mixed          some members behave like the original\n"
+    "  --rotation       changes are acknowledged as by --ack=rotation\n"
     "  --jobs N         processes, 1 if not given\n"
     "  --progress       says how far it is, and which seeds had a creation overruled\n"
     "  --sabotage NAME  with this bug\n"
@@ -53,9 +54,9 @@ void report(const Options& options, const Simulation& simulation, const char* wh
     for (std::size_t i = first; i < lines.size(); ++i) std::printf("  %s\n", lines[i].c_str());
     const std::string nodes =
         options.nodes ? " --nodes " + std::to_string(*options.nodes) : std::string();
-    std::printf("again, with its whole trace: scripts/simulate --seed %llu%s%s\n",
+    std::printf("again, with its whole trace: scripts/simulate --seed %llu%s%s%s\n",
                 static_cast<unsigned long long>(options.seed), nodes.c_str(),
-                options.mixed ? " --mixed" : "");
+                options.mixed ? " --mixed" : "", options.rotation ? " --rotation" : "");
 }
 
 bool run_one(const Options& options, Totals& totals, bool quiet, std::string* found) {
@@ -198,6 +199,8 @@ Command read_command(int argc, char** argv) {
             if (*command.options.nodes < 2 || *command.options.nodes > 7) fail_usage("2 to 7");
         } else if (option == "--jobs") {
             command.jobs = number();
+        } else if (option == "--rotation") {
+            command.options.rotation = true;
         } else if (option == "--mixed") {
             command.options.mixed = true;
         } else if (option == "--progress") {

@@ -26,6 +26,8 @@ void must(const Status& status, const char* what) {
 }
 
 constexpr std::size_t kInFlightMax = 8;
+/// The number of the call that RotationGate wants; those of callers begin with 1.
+constexpr std::uint64_t kMarker = ~std::uint64_t{0};
 
 }  // namespace
 
@@ -125,7 +127,7 @@ bool Process::is_quiet() const {
     for (std::size_t i = 0; i < kActions; ++i) {
         if (can(static_cast<Action>(i))) return false;
     }
-    return in_flight_.empty();
+    return in_flight_.empty() && rotation_.empty();
 }
 
 void Process::perform(Action action) {
@@ -309,10 +311,44 @@ void Process::corosync_gone() {
 Completion Process::completion(std::uint64_t call) {
     return [this, call](const Result<Outcome>& result) {
         if (call == 0) return;
-        if (!result && sabotages(Sabotage::NeverAnswer, 2)) return;
-        if (sabotages(Sabotage::AnswerTwice, 4)) world_.answered(call, result);
-        world_.answered(call, result);
+        if (call == kMarker) {
+            const bool back = result || result.error().code == Errno::NotFound;
+            letter([this, status = back ? Status() : Status(tl::unexpected(result.error()))] {
+                rotation_.marker_back(status);
+                send_marker();
+            });
+        } else if (result && setup_.rotation) {
+            past_rotation(call, *result);
+        } else {
+            answer(call, result);
+        }
     };
+}
+
+void Process::past_rotation(std::uint64_t call, const Outcome& outcome) {
+    letter([this, call, outcome] {
+        rotation_.add(outcome.sequence, [this, call, outcome](const Status& status) {
+            answer(call, status ? Result<Outcome>(outcome) : tl::unexpected(status.error()));
+        });
+        send_marker();
+    });
+}
+
+void Process::send_marker() {
+    if (!rotation_.wants_marker()) return;
+    rotation_.marker_sent();
+    Call call;
+    call.number = kMarker;
+    call.raw = Operation(Delete{"../cfsgate-sync"});
+    call.submission.need = Need::Applied;
+    call.prepared = true;
+    letter([this, call] { held_.push_back(call); });
+}
+
+void Process::answer(std::uint64_t call, const Result<Outcome>& result) {
+    if (!result && sabotages(Sabotage::NeverAnswer, 2)) return;
+    if (sabotages(Sabotage::AnswerTwice, 4)) world_.answered(call, result);
+    world_.answered(call, result);
 }
 
 void Process::submit(Call call) {
@@ -565,7 +601,7 @@ void Process::perform_changes(std::vector<Change> changes) {
                  ? ": version " + std::to_string(tree_->version)
                  : ": " + std::string(to_string(change.ordered.result.error().code))));
         if (tree_ != before) passed.push_back(tree_);
-        if (change.call) world_.applied(*change.call, tree_);
+        if (change.call && *change.call != kMarker) world_.applied(*change.call, tree_);
     }
     // One journal record each.
     for (std::size_t i = 0; i < passed.size(); ++i) {
@@ -617,6 +653,7 @@ void Process::perform_work(const ReadUpdates& work) {
 void Process::perform_work(Commit work) {
     if (fail_next_) return broken();
     const Step* const theirs = history_.tree_of(round_of(work.epoch), work.leader);
+    const bool overwrites = work.own_index != work.leader_index;
     if (setup_.sabotage == Sabotage::KeepAtTakeover) work.own_index = work.leader_index;
     const Committed committed = must(applier_.commit(std::move(work)), "takeover");
     if (theirs == nullptr) throw Broken("a takeover from one whose tree was not read");
@@ -624,7 +661,10 @@ void Process::perform_work(Commit work) {
     tree_ = theirs;
     performed_.clear();
     arrived();
-    letter([this, committed] { feed(configuration_, committed); });
+    letter([this, committed, overwrites] {
+        if (overwrites) rotation_.overwritten(Sequence(appended()));
+        feed(configuration_, committed);
+    });
 }
 
 void Process::perform_work(const ComputeChecksum& work) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "replication/prepare.h"
+#include "replication/rotation_gate.h"
 #include "replication/tree_applier.h"
 #include "tests/simulation/history.h"
 
@@ -55,6 +56,7 @@ public:
         replication::Conduct conduct = replication::Conduct::Careful;
         store::StoreOptions store;
         bool with_status_group = false;
+        bool rotation = false;               ///< callers are answered by `--ack=rotation`
         Sabotage sabotage = Sabotage::None;  ///< of this node
         /// The trees that the store had, by the journal's sequence. Borrowed; empty: a new store.
         std::map<std::uint64_t, const Step*>* trees = nullptr;
@@ -171,6 +173,9 @@ private:
     void send_held();
     void send_call(Call call);
     replication::Completion completion(std::uint64_t call);
+    void past_rotation(std::uint64_t call, const replication::Outcome& outcome);
+    void send_marker();
+    void answer(std::uint64_t call, const Result<replication::Outcome>& result);
 
     // ApplierThread
     void work();
@@ -212,6 +217,7 @@ private:
     std::optional<Errno> refusing_;
     std::deque<Call> held_;
     std::map<std::uint64_t, InFlight> in_flight_;
+    replication::RotationGate rotation_;
 
     std::deque<Work> works_;
     std::vector<Waiting> durable_;

@@ -36,7 +36,7 @@ void must(const Status& status) {
 
 NodeId id_of(std::size_t node) { return NodeId(static_cast<std::uint32_t>(node + 1)); }
 
-/// No kernel lets a directory take the place of a file, so that the guest list need not follow it.
+/// Where directories are made; renaming then brings them anywhere.
 bool may_be_directory(const std::string& path) {
     return path[0] == 'a' || path[0] == 'd' || path[0] == 'e' || path[0] == 'p';
 }
@@ -206,6 +206,7 @@ void Simulation::start(std::size_t node) {
     setup.node = node;
     setup.self = Member{id_of(node), 100 + at.starts};
     setup.conduct = at.conduct;
+    setup.rotation = options_.rotation;
     setup.store.directory = at.directory;
     setup.store.durability = durable_ ? store::Durability::Durable : store::Durability::Relaxed;
     setup.trees = &at.trees;
@@ -412,7 +413,6 @@ void Simulation::submit_something(std::size_t node) {
         case 5: call.submission.operation = Delete{path}; break;
         case 6: {
             const std::string target = some_path();
-            if (may_be_directory(path) && !may_be_directory(target)) return;
             call.submission.operation = Rename{path, target};
             break;
         }

@@ -21,6 +21,7 @@ struct Options {
     std::uint64_t seed = 1;
     std::optional<std::size_t> nodes;  ///< empty: as the seed has it
     bool mixed = false;                ///< some members behave like the original
+    bool rotation = false;             ///< acknowledged as by `--ack=rotation`
     bool verbose = false;              ///< print the trace as it grows
     Sabotage sabotage = Sabotage::None;
 };
