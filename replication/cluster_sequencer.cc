@@ -133,6 +133,8 @@ private:
     // LinkOwner
     void perform(GroupKind kind, Effect effect) override;
     void not_sent(GroupKind kind, std::uint64_t own_count) override;
+    void before_message(GroupKind kind) override;
+    void view_changed(GroupKind kind) override;
     void prepare_to_join(GroupKind kind) override;
 
     void tell_observer(const std::vector<store::Change>& changes)
@@ -147,7 +149,12 @@ private:
     void connect_quorum();
     void connect_nodes();
     void read_nodes();
-    void on_quorum(bool quorate);
+    void dispatch_quorum();
+    void on_quorum(bool quorate, const std::vector<NodeId>& ring);
+    void consider_quorum();
+    void ask_votes();
+    std::uint32_t votes_of(const std::vector<NodeId>& nodes) const;
+    std::uint32_t group_votes() const;
     void on_applier_answer(const Event& event);
     void on_applier_ready(const Status& ready);
     void on_applier_broken(const Error& error);
@@ -206,6 +213,8 @@ private:
     RotationGate rotation_;
     bool takes_over_ = false;        // the commit under way brings another tree
     std::optional<Error> refusing_;  // why no change can be taken
+    bool ring_quorate_ = false;
+    std::vector<NodeId> ring_;
     std::optional<Votes> votes_;
     std::optional<Verification> verification_;
     SteadyTime next_tick_{};
@@ -413,11 +422,7 @@ void Cluster::run() {
     while (!stopping_) {
         wait();
         for (const auto& letter : mailbox_->take()) letter();
-        if (quorum_ && !quorum_->dispatch()) {
-            quorum_.reset();
-            votes_.reset();
-            on_quorum(false);
-        }
+        dispatch_quorum();
         if (node_list_ && !node_list_->dispatch()) node_list_.reset();
         more_ = configuration_.dispatch(kDeliveriesAtOnce);
         more_ = status_.dispatch(kDeliveriesAtOnce) || more_;
@@ -458,13 +463,34 @@ void Cluster::tick(SteadyTime now) {
     }
     if (quorum_ && now >= next_votes_) {
         next_votes_ = now + kVotesEvery;
-        if (const auto facts = quorum_->votes()) votes_ = to_votes(*facts);
+        ask_votes();
     }
+}
+
+void Cluster::ask_votes() {
+    if (const auto facts = quorum_->votes()) votes_ = to_votes(*facts);
+}
+
+void Cluster::dispatch_quorum() {
+    if (!quorum_ || quorum_->dispatch()) return;
+    quorum_.reset();
+    votes_.reset();
+    on_quorum(false, {});
+}
+
+// corosync tells of a ring's quorum before it delivers any message in that ring, by another
+// connection. A message that is taken before the notice would be applied by a minority.
+void Cluster::before_message(GroupKind kind) {
+    if (kind == GroupKind::Configuration) dispatch_quorum();
+}
+
+void Cluster::view_changed(GroupKind kind) {
+    if (kind == GroupKind::Configuration && options_.ack == Ack::Rotation) consider_quorum();
 }
 
 void Cluster::connect_quorum() {
     auto source = QuorumSource::connect(
-        [this](bool quorate, const std::vector<NodeId>&) { on_quorum(quorate); });
+        [this](bool quorate, const std::vector<NodeId>& ring) { on_quorum(quorate, ring); });
     if (!source) return log_->debug("quorum: {}", source.error().detail);
     quorum_ = std::move(*source);
     next_votes_ = {};
@@ -483,9 +509,41 @@ void Cluster::read_nodes() {
     if (!config) return log_->error("the node list cannot be read: {}", config.error().detail);
     config_ = std::move(*config);
     next_votes_ = {};
+    if (options_.ack == Ack::Rotation) consider_quorum();
 }
 
-void Cluster::on_quorum(bool quorate) {
+void Cluster::on_quorum(bool quorate, const std::vector<NodeId>& ring) {
+    ring_quorate_ = quorate;
+    ring_ = ring;
+    if (quorum_ && options_.ack == Ack::Rotation) ask_votes();
+    consider_quorum();
+}
+
+std::uint32_t Cluster::votes_of(const std::vector<NodeId>& nodes) const {
+    std::uint32_t votes = 0;
+    for (const auto& node : config_.nodes) {
+        if (std::count(nodes.begin(), nodes.end(), node.id) > 0) votes += node.votes;
+    }
+    return votes;
+}
+
+/// Of the members of the configuration group, and of the quorum device where it votes for them.
+std::uint32_t Cluster::group_votes() const {
+    std::vector<NodeId> members;
+    if (configuration_.machine() != nullptr && configuration_.connected()) {
+        for (const Member& member : configuration_.machine()->view().members())
+            members.push_back(member.node);
+    }
+    const std::uint32_t of_ring = votes_of(ring_);
+    const std::uint32_t of_device = votes_ && votes_->total > of_ring ? votes_->total - of_ring : 0;
+    return votes_of(members) + of_device;
+}
+
+/// Ack::Rotation: the daemons themselves must be a majority, not just the nodes. Otherwise a few of
+/// them could go on, and overrule those that come back.
+void Cluster::consider_quorum() {
+    const bool few = options_.ack == Ack::Rotation && (!votes_ || group_votes() < votes_->needed);
+    const bool quorate = ring_quorate_ && !few;
     if (quorate_.exchange(quorate) != quorate || quorum_changed_at_ == 0) {
         quorum_changed_at_ = options_.clock();
         log_->info("this node {}", quorate ? "has quorum" : "has no quorum");
@@ -706,6 +764,11 @@ std::string Cluster::why_not_quorate() const {
     if (quorate()) return {};
     if (!quorum_) return "corosync is not there";
     if (!votes_) return "corosync says so";
+    if (ring_quorate_) {
+        return "the daemons in the group have " + std::to_string(group_votes()) + " of " +
+               std::to_string(votes_->expected) + " votes, " + std::to_string(votes_->needed) +
+               " are needed with --ack=rotation";
+    }
     return std::to_string(votes_->total) + " of " + std::to_string(votes_->expected) +
            " votes are here, " + std::to_string(votes_->needed) + " are needed";
 }

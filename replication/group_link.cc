@@ -164,8 +164,10 @@ void GroupLink::connect() {
         log_->info("{}: {} members{}{}", group_name(kind_), members.size(),
                    joined ? ", some joined" : "", left.empty() ? "" : ", some left");
         feed(ViewChanged{std::move(members), joined});
+        owner_.view_changed(kind_);
     };
     events.on_message = [this](Member from, std::string_view bytes) {
+        owner_.before_message(kind_);
         feed(Delivered{from, bytes});
     };
     auto group = CpgGroup::connect(group_name(kind_), std::move(events));

@@ -24,6 +24,10 @@ public:
     virtual void perform(GroupKind kind, Effect effect) = 0;
     /// The message was not sent, and will not be.
     virtual void not_sent(GroupKind kind, std::uint64_t own_count) = 0;
+    /// A message is about to be taken: what this node's quorum is by now must be told before.
+    virtual void before_message(GroupKind kind) = 0;
+    /// The machine has got a new view.
+    virtual void view_changed(GroupKind kind) = 0;
     /// The group was left, and may be joined again: get ready, then call GroupLink::join().
     virtual void prepare_to_join(GroupKind kind) = 0;
 };

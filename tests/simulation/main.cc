@@ -30,8 +30,10 @@ constexpr const char* kHelp =
     "  --nodes N        2 to 7; as the seed has it if not given\n"
     "  --mixed          some members behave like the original\n"
     "  --rotation       changes are acknowledged as by --ack=rotation\n"
+    "  --lost-max N     fails if a process sees more acknowledged creations lost, in whatever way\n"
     "  --jobs N         processes, 1 if not given\n"
-    "  --progress       says how far it is, and which seeds had a creation overruled\n"
+    "  --progress       says how far it is, and which seeds had a creation overruled, or with\n"
+    "                   --rotation lost in any way\n"
     "  --sabotage NAME  with this bug\n"
     "  --all-sabotages  each bug must be found within the histories\n";
 
@@ -40,6 +42,7 @@ struct Command {
     std::uint64_t histories = 2000;
     std::uint64_t from = 1;
     std::uint64_t jobs = 1;
+    std::optional<std::uint64_t> lost_max;
     bool progress = false;
     bool all_sabotages = false;
 };
@@ -102,10 +105,13 @@ int run_share(const Command& command, std::uint64_t job) {
     for (std::uint64_t i = job; i < command.histories; i += command.jobs) {
         Options options = command.options;
         options.seed = command.from + i;
-        const std::uint64_t overruled = totals.lost_overruled;
+        const auto odd = [&] {
+            return totals.lost_overruled + (options.rotation ? totals.lost_apart : 0);
+        };
+        const std::uint64_t before = odd();
         if (!run_one(options, totals, false, nullptr)) code = 1;
-        if (command.progress && totals.lost_overruled > overruled) {
-            std::printf("overruled, with seed %llu\n",
+        if (command.progress && odd() > before) {
+            std::printf("a creation lost, with seed %llu\n",
                         static_cast<unsigned long long>(options.seed));
         }
         if (command.progress && seconds_since(said) >= 30) {
@@ -117,6 +123,11 @@ int run_share(const Command& command, std::uint64_t job) {
         std::fflush(stdout);
     }
     print(totals, seconds_since(start));
+    const std::uint64_t lost = totals.lost_apart + totals.lost_overruled + totals.lost_undone;
+    if (command.lost_max && lost > *command.lost_max) {
+        std::printf("more are lost than may be\n");
+        code = 1;
+    }
     std::fflush(stdout);
     return code;
 }
@@ -197,6 +208,8 @@ Command read_command(int argc, char** argv) {
         } else if (option == "--nodes") {
             command.options.nodes = number();
             if (*command.options.nodes < 2 || *command.options.nodes > 7) fail_usage("2 to 7");
+        } else if (option == "--lost-max") {
+            command.lost_max = number();
         } else if (option == "--jobs") {
             command.jobs = number();
         } else if (option == "--rotation") {

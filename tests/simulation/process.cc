@@ -134,11 +134,7 @@ void Process::perform(Action action) {
     switch (action) {
         case Action::Inbox: return process_inbox(configuration_);
         case Action::StatusInbox: return process_inbox(*status_);
-        case Action::Quorum: {
-            const bool quorate = quorum_inbox_.front();
-            quorum_inbox_.pop_front();
-            return on_quorum(quorate);
-        }
+        case Action::Quorum: return take_quorum();
         case Action::Letter: {
             const auto letter = std::move(letters_.front());
             letters_.pop_front();
@@ -232,8 +228,14 @@ void Process::process_inbox(Link& link) {
             }
             say("sees view" + members + (view->joined ? ", some joined" : ""));
         }
-        return feed(link, ViewChanged{view->members, view->joined});
+        feed(link, ViewChanged{view->members, view->joined});
+        if (&link == &configuration_ && setup_.rotation) consider_quorum();
+        return;
     }
+    // The notice of a ring is there before any message in it.
+    while (&link == &configuration_ && setup_.conduct == Conduct::Careful && !quorum_inbox_.empty())
+        take_quorum();
+    if (!link.joined) return;
     const auto& message = std::get<MessageEvent>(event.what);
     if (&link == &configuration_ && setup_.sabotage == Sabotage::ArrivalOrder) {
         const auto decoded = decode_message(*message.bytes, 1);
@@ -373,11 +375,24 @@ void Process::time_out_first() {
     completion(call.number)(fail(Errno::TimedOut));
 }
 
+void Process::take_quorum() {
+    const bool quorate = quorum_inbox_.front();
+    quorum_inbox_.pop_front();
+    on_quorum(quorate);
+}
+
 void Process::on_quorum(bool quorate) {
     say(quorate ? "has quorum" : "has no quorum");
-    quorate_ = quorate;
-    feed(configuration_, QuorumChanged{quorate});
-    if (!quorate) release_held(Errno::NoAccess);
+    ring_quorate_ = quorate;
+    consider_quorum();
+}
+
+void Process::consider_quorum() {
+    const bool few = setup_.rotation && (!configuration_.joined ||
+                                         machine().view().members().size() < setup_.majority);
+    quorate_ = ring_quorate_ && !few;
+    feed(configuration_, QuorumChanged{quorate_});
+    if (!quorate_) release_held(Errno::NoAccess);
 }
 
 void Process::on_applier_ready(bool ready) {

@@ -57,6 +57,7 @@ public:
         store::StoreOptions store;
         bool with_status_group = false;
         bool rotation = false;               ///< callers are answered by `--ack=rotation`
+        std::size_t majority = 0;            ///< of all nodes
         Sabotage sabotage = Sabotage::None;  ///< of this node
         /// The trees that the store had, by the journal's sequence. Borrowed; empty: a new store.
         std::map<std::uint64_t, const Step*>* trees = nullptr;
@@ -168,7 +169,9 @@ private:
     void answer_own(std::uint64_t count, Errno error);
     void release_all();
     void release_held(Errno error);
+    void take_quorum();
     void on_quorum(bool quorate);
+    void consider_quorum();
     void on_applier_ready(bool ready);
     void send_held();
     void send_call(Call call);
@@ -212,6 +215,7 @@ private:
 
     std::deque<bool> quorum_inbox_;
     std::deque<std::function<void()>> letters_;
+    bool ring_quorate_ = false;
     bool quorate_ = false;
     bool can_send_ = false;  ///< as send_held() has last seen it
     std::optional<Errno> refusing_;

@@ -207,6 +207,7 @@ void Simulation::start(std::size_t node) {
     setup.self = Member{id_of(node), 100 + at.starts};
     setup.conduct = at.conduct;
     setup.rotation = options_.rotation;
+    setup.majority = nodes_.size() / 2 + 1;
     setup.store.directory = at.directory;
     setup.store.durability = durable_ ? store::Durability::Durable : store::Durability::Relaxed;
     setup.trees = &at.trees;
