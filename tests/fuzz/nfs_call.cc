@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The procedures of NFSv3 and MOUNT, against a small tree.
 //
-// An input is a series of calls, each: u8 procedure (0-21 NFSv3, 22-27 MOUNT, modulo) | u8 caller |
-// u16 size of the arguments (big-endian) | arguments. In the arguments a word at a multiple of four
-// may stand for a whole handle, so that depth is reached:
-//   "HND" and an index: that of an entry of the tree, or a stale one (small_tree.h);
-//   "FID" and any byte, then eight bytes: a well-formed handle of that file id.
+// Procedures 0-21 are NFSv3's, 22-27 MOUNT's. The input: nfs_input.h.
 #include <array>
 #include <cstdint>
 #include <future>
@@ -14,8 +10,8 @@
 #include <string_view>
 
 #include "gateway/nfs/procedures.h"
-#include "gateway/nfs/xdr_writer.h"
 #include "tests/fuzz/expect.h"
+#include "tests/fuzz/nfs_input.h"
 #include "tests/fuzz/small_tree.h"
 
 namespace {
@@ -30,66 +26,13 @@ constexpr std::uint32_t kNfsProcedures = 22;
 constexpr std::uint32_t kAllProcedures = kNfsProcedures + 6;
 constexpr std::uint32_t kXid = 0x01020304;
 
-struct Call {
-    std::uint32_t procedure = 0;
-    std::uint8_t caller = 0;
-    std::string arguments;
+using fuzz::big_endian;
+using fuzz::Call;
+using fuzz::served_as;
 
-    bool is_nfs() const { return procedure < kNfsProcedures; }
-    bool by_root() const { return caller % 5 == 0; }
-};
-
-ServedAsPtr served_as(std::uint8_t caller) {
-    static const Restriction kReadOnly{true, {}};
-    static const Restriction kNoPrivate{false, {}};
-    Identity identity;
-    switch (caller % 5) {
-        case 0: identity = {0, 0, {}, nullptr}; break;
-        case 1: identity = {1000, 1000, {33}, nullptr}; break;
-        case 2: break;  // nobody
-        case 3: identity = {0, 0, {}, &kReadOnly}; break;
-        default: identity = {0, 0, {}, &kNoPrivate}; break;
-    }
-    return std::make_shared<const ServedAs>(identity);
-}
+bool is_nfs(const Call& call) { return call.procedure < kNfsProcedures; }
 
 bool may_change(std::uint8_t caller) { return caller % 5 == 0 || caller % 5 == 4; }
-
-std::uint64_t big_endian(std::string_view bytes) {
-    std::uint64_t value = 0;
-    for (const char byte : bytes) value = (value << 8) | static_cast<unsigned char>(byte);
-    return value;
-}
-
-std::string with_handles(const fuzz::SmallTree& tree, std::string_view raw) {
-    std::string out;
-    XdrWriter writer(out);
-    while (!raw.empty()) {
-        const std::string_view word = raw.substr(0, 4);
-        raw.remove_prefix(word.size());
-        if (word.size() == 4 && word.starts_with("HND")) {
-            writer.put_opaque(tree.handle(static_cast<std::uint8_t>(word[3])));
-        } else if (word.starts_with("FID") && raw.size() >= 8) {
-            writer.put_opaque(tree.handle_of(big_endian(raw.substr(0, 8))));
-            raw.remove_prefix(8);
-        } else {
-            out.append(word);
-        }
-    }
-    return out;
-}
-
-std::optional<Call> take_call(const fuzz::SmallTree& tree, std::string_view& input) {
-    if (input.size() < 4) return {};
-    Call call;
-    call.procedure = static_cast<unsigned char>(input[0]) % kAllProcedures;
-    call.caller = static_cast<std::uint8_t>(input[1]);
-    const auto size = static_cast<std::size_t>(big_endian(input.substr(2, 2)));
-    input.remove_prefix(4);
-    call.arguments = with_handles(tree, input.substr(0, size));
-    input.remove_prefix(std::min(size, input.size()));
-    return call;
-}
 
 // --- What must be true of every answer ---
 
@@ -151,7 +94,7 @@ void check_reply(const Call& call, const Reply& reply) {
     expect(whole.starts_with(header), "a reply begins with its header");
     const auto result = std::string_view(whole).substr(header.size());
     expect(result_decodes(call, result), "a result decodes");
-    if (call.is_nfs() && call.procedure != 0) {
+    if (is_nfs(call) && call.procedure != 0) {
         const std::uint64_t status = big_endian(result.substr(0, 4));
         expect(status == reply.status, "the status is counted as it is sent");
         expect(status != NFS3ERR_SERVERFAULT, "every error has a name");
@@ -175,7 +118,7 @@ Reply outcome_of(const Change& change) {
 void run(const fuzz::SmallTree& tree, const Call& call) {
     Request request;
     request.xid = kXid;
-    request.procedure = call.is_nfs() ? call.procedure : call.procedure - kNfsProcedures;
+    request.procedure = is_nfs(call) ? call.procedure : call.procedure - kNfsProcedures;
     request.client = 1;
     request.address = "192.0.2.1";
     request.as = served_as(call.caller);
@@ -183,7 +126,7 @@ void run(const fuzz::SmallTree& tree, const Call& call) {
     request.arguments = copy;
     const Version before = tree.version();
     const Answer answer =
-        call.is_nfs() ? call_nfs3(tree.adapter(), request) : call_mount3(tree.adapter(), request);
+        is_nfs(call) ? call_nfs3(tree.adapter(), request) : call_mount3(tree.adapter(), request);
     expect(!std::holds_alternative<UnknownProcedure>(answer), "every procedure is there");
     if (const auto* reply = std::get_if<Reply>(&answer)) check_reply(call, *reply);
     if (const auto* change = std::get_if<Change>(&answer)) {
@@ -200,7 +143,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::string_view input(reinterpret_cast<const char*>(data), size);
     tree.reset();
     for (std::size_t i = 0; i < kCallsMax; ++i) {
-        const auto call = take_call(tree, input);
+        const auto call = fuzz::take_call(tree, input, kAllProcedures);
         if (!call) break;
         run(tree, *call);
     }
