@@ -151,7 +151,8 @@ def test_what_was_acknowledged_survives_sigkill(make_daemon, tmp_path):
         for worker in range(WORKERS):
             children.start(work, folders[worker], journals[worker], seed + kill * WORKERS + worker)
         time.sleep(choose.uniform(0.02, 0.3))  # the time of the kill is the subject
-        daemon.kill()
+        # The dead mount stays: whoever begins only now must not find the directory below it.
+        daemon.kill(clean=False)
         operations += sum(count % 1000 for count in children.results(20))
         daemon.check()
         daemon.start()
