@@ -446,6 +446,7 @@ void Process::take_apply(Apply effect) {
     Change change;
     change.key = Key{effect.from, effect.time};
     change.in_quorate_ring = configuration_.service.had_quorum(at_.first);
+    change.round = round_;
     if (effect.own_count) {
         const auto found = in_flight_.find(*effect.own_count);
         if (found != in_flight_.end()) {
@@ -609,7 +610,7 @@ void Process::perform_changes(std::vector<Change> changes) {
         if (!performed_.insert(change.key).second) world_.repeated(setup_.node, change.key);
         const Step* const before = tree_;
         tree_ = history_.apply(tree_, change.key, change.ordered.result, change.in_quorate_ring,
-                               round_);
+                               change.round);
         say("applied " + std::to_string(change.key.first.node.value()) + "/" +
             std::to_string(change.key.second) +
             (change.ordered.result

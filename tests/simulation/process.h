@@ -142,6 +142,7 @@ private:
         Key key;
         std::optional<std::uint64_t> call;
         bool in_quorate_ring = false;
+        std::optional<Round> round;  ///< the state sync after which it was ordered
     };
     using Work = std::variant<Change, replication::ReadState, replication::ReadUpdates,
                               replication::Commit, replication::ComputeChecksum, Call>;
