@@ -83,13 +83,12 @@ private:
         }
     }
     Status refuse_rename(const Rename& op, const Inode& source, const Place& target);
-    void move_guest(const Rename& op, const Inode& source);
+    void move_guest(const Rename& op, const Inode& source, const std::optional<Inode>& replaced);
 
     ApplyContext& context_;
     const Stamp& stamp_;
     Applied applied_;
     bool changing_ = false;
-    bool replaced_file_ = false;
 };
 
 Result<std::optional<Inode>> Step::find(InodeNumber directory, std::string_view name) {
@@ -240,11 +239,11 @@ Status Step::refuse_rename(const Rename& op, const Inode& source, const Place& t
     return {};
 }
 
-void Step::move_guest(const Rename& op, const Inode& source) {
-    // A directory in the place of a configuration: mounts refuse that, and messages can say it.
-    const auto replaced = parse_guest_path(op.target);
+void Step::move_guest(const Rename& op, const Inode& source, const std::optional<Inode>& replaced) {
     if (source.is_directory()) {
-        if (replaced && replaced_file_) context_.guests.remove(replaced->vmid);
+        // In the place of a configuration: mounts refuse that, and messages can say it.
+        const auto gone = parse_guest_path(op.target);
+        if (gone && replaced && !replaced->is_directory()) context_.guests.remove(gone->vmid);
         return;
     }
     if (const auto guest = parse_guest_path(op.path)) context_.guests.remove(guest->vmid);
@@ -276,7 +275,6 @@ Status Step::operator()(const Rename& op) {
     const Version version = bump(stamp_.time);
     const bool onto_itself = target.existing && target.existing->number == source.number;
     if (target.existing && !onto_itself) CFSGATE_TRY(remove(*target.existing));
-    replaced_file_ = target.existing && !target.existing->is_directory();
     Inode after = stamped(source, version, stamp_.time);
     after.parent = target.directory;
     after.name = target.name;
@@ -284,7 +282,7 @@ Status Step::operator()(const Rename& op) {
     note(Change::Kind::Moved, after, version);
     applied_.inode = after.number;
     context_.leases.remove(op.path);
-    move_guest(op, source);
+    move_guest(op, source, target.existing);
     context_.counters.count(op.path);
     context_.counters.count(op.target);
     return {};
