@@ -546,7 +546,8 @@ void Cluster::consider_quorum() {
     const bool quorate = ring_quorate_ && !few;
     if (quorate_.exchange(quorate) != quorate || quorum_changed_at_ == 0) {
         quorum_changed_at_ = options_.clock();
-        log_->info("this node {}", quorate ? "has quorum" : "has no quorum");
+        log_->info("this node {}{}", quorate ? "has quorum" : "has no quorum",
+                   ring_quorate_ && few ? ": " + why_not_quorate() : std::string());
     }
     next_votes_ = {};
     configuration_.feed(QuorumChanged{quorate});

@@ -59,9 +59,9 @@ po::options_description settings() {
         "durability", word("durable|relaxed", "durable"),
         "what a power cut may take: nothing acknowledged, or the last moments")(
         "ack", word("delivery|rotation", "delivery"),
-        "in a cluster: a change returns when it is ordered and stored here, or when the others\n"
-        "have it as well")("chmod", word("strict|lenient", "strict"),
-                           "refuse a chmod that the path does not allow, or ignore it")(
+        "in a cluster: a change returns when it is stored here, or when others have it too")(
+        "chmod", word("strict|lenient", "strict"),
+        "refuse a chmod that the path does not allow, or ignore it")(
         "tree-bytes-max", number("BYTES", defaults.tree_bytes_max), "limit of all file contents")(
         "entries-max", number("COUNT", defaults.entries_max), "limit of files and directories")(
         "deadline", number("SECONDS", static_cast<std::uint64_t>(defaults.deadline.count())),
