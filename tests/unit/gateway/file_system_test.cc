@@ -722,5 +722,50 @@ TEST_F(FileSystemTest, SinksHearOfChanges) {
     EXPECT_EQ(seen[0].kind, store::Change::Kind::Created);
 }
 
+// --- What others do between a request and its answer ---
+
+TEST_F(FileSystemTest, AFileThatIsRemovedBeforeItsCreationIsAnsweredIsOpen) {
+    start_with_fake();
+    std::optional<Result<FileSystem::Created>> created;
+    files->create(who, kRootId, "f", true, kReadWrite,
+                  [&](Result<FileSystem::Created> result) { created = std::move(result); });
+    ASSERT_EQ(fake.completions.size(), 1U);
+    replication::Outcome outcome;
+    {
+        const auto batch = take(store->begin());
+        outcome.inode = batch->apply(CreateFile{"f"}, Stamp()).inode;
+        batch->apply(Delete{"f"}, Stamp());
+        outcome.sequence = take(batch->commit());
+    }
+    fake.completions.front()(outcome);
+    ASSERT_TRUE(created.has_value());
+    ASSERT_TRUE(created->has_value()) << "the kernel would create it once more";
+    EXPECT_EQ((*created)->attributes.id, to_file_id(outcome.inode));
+    EXPECT_EQ(take(files->read(*(*created)->file, 0, 10)), "");
+}
+
+TEST_F(FileSystemTest, TheOpenedContentIsKeptWhereItIsSmallEnough) {
+    const auto created = take(create(kRootId, "f"));
+    const auto put = [&](const std::string& data) {
+        WriteMode mode;
+        mode.truncate = true;
+        return wait_for<std::uint32_t>(
+            [&](auto done) { files->write(*created.file, 0, data, mode, done); });
+    };
+    take(put("before"));
+    OpenMode mode;
+    mode.read = true;
+    const auto without = take(files->open(who, created.attributes.id, mode));
+    mode.keep_bytes_max = 5;
+    const auto too_large = take(files->open(who, created.attributes.id, mode));
+    mode.keep_bytes_max = 6;
+    const auto kept = take(files->open(who, created.attributes.id, mode));
+    take(put("afterwards"));
+    EXPECT_EQ(without->as_opened(), std::nullopt);
+    EXPECT_EQ(too_large->as_opened(), std::nullopt);
+    EXPECT_EQ(kept->as_opened(), "before");
+    EXPECT_EQ(take(files->read(*kept, 0, 20)), "afterwards");
+}
+
 }  // namespace
 }  // namespace cfsgate::gateway
