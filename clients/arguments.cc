@@ -74,6 +74,49 @@ po::options_description mount_options() {
     return options;
 }
 
+po::options_description node_name_option(const char* help) {
+    po::options_description options;
+    options.add_options()("node-name", po::value<std::string>()->value_name("NAME"), help);
+    return options;
+}
+
+po::options_description backup_options(OptionSet set) {
+    po::options_description options;
+    if (set == OptionSet::Backup) {
+        options.add_options()("force", po::bool_switch(), "replace a FILE that is there")(
+            "check", po::bool_switch(), "only look at a backup: whose it is, and that it is whole");
+        options.add(node_name_option("whose backup it is, where no daemon says it"));
+    } else if (set == OptionSet::Recover) {
+        options.add_options()("replace", po::bool_switch(),
+                              "move a store that is there aside, and win over a config.db");
+        options.add(
+            node_name_option("this host's name: its directory takes the place of that of "
+                             "the backup's node"));
+    } else {
+        options.add_options()("dry-run", po::bool_switch(), "say what would be done; do nothing");
+    }
+    return options;
+}
+
+po::options_description history_options(OptionSet set) {
+    const auto moment = [] { return po::value<std::string>()->value_name("TIME"); };
+    po::options_description options;
+    if (set == OptionSet::Log) {
+        options.add_options()("count,n", po::value<int>()->value_name("COUNT")->default_value(100),
+                              "how many, the newest of all")(
+            "since", moment(), "not those before it: '2026-01-31 13:45', 13:45, 90m, ...")(
+            "until", moment(), "not those after it")("reverse", po::bool_switch(),
+                                                     "the oldest first, and the oldest of all");
+    } else {
+        options.add_options()("all", po::bool_switch(), "the whole tree")(
+            "at", moment(), "with --all: as it was then: '2026-01-31 13:45', 13:45, 90m, ...")(
+            "version", po::value<std::string>()->value_name("POSITION"),
+            "with --all: as it was at a version, at a record (#N), or in a snapshot (its name)")(
+            "dry-run", po::bool_switch(), "say what would be done; do nothing");
+    }
+    return options;
+}
+
 po::options_description own_options(OptionSet set) {
     po::options_description json;
     json.add_options()("json", po::bool_switch(), "print the answer as JSON");
@@ -100,6 +143,11 @@ po::options_description own_options(OptionSet set) {
                                   "overwrite the file itself; others may see it empty or in part");
             return std::move(options.add(nfs_options()));
         case OptionSet::MountNfs: return mount_options();
+        case OptionSet::Log:
+        case OptionSet::Restore: return std::move(json.add(history_options(set)).add(places()));
+        case OptionSet::Backup:
+        case OptionSet::Recover:
+        case OptionSet::Repair: return std::move(json.add(backup_options(set)).add(places()));
     }
     return options;
 }
@@ -113,14 +161,15 @@ po::options_description visible_options(const Syntax& syntax) {
 }
 
 /// The daemon complains of keys that it does not know; here only some matter.
-void read_config(const std::string& file, bool required, po::variables_map& values) {
+void read_config(const std::string& file, bool required, const po::options_description& keys,
+                 po::variables_map& values) {
     std::ifstream stream(file);
     std::error_code error;
     if (!stream && (required || std::filesystem::exists(file, error))) {
         throw std::runtime_error(file + ": cannot be read");
     }
     try {
-        po::store(po::parse_config_file(stream, config_keys(), true), values);
+        po::store(po::parse_config_file(stream, keys, true), values);
     } catch (const po::error& refused) {
         throw std::runtime_error(file + ": " + refused.what());
     }
@@ -178,8 +227,20 @@ Arguments to_arguments(const po::variables_map& values) {
     arguments.checksum = is_set(values, "checksum");
     take_nfs(values, arguments);
     take_top(values, arguments);
+    take(values, "since", arguments.since);
+    take(values, "until", arguments.until);
+    take(values, "at", arguments.at);
+    take(values, "version", arguments.version);
+    arguments.reverse = is_set(values, "reverse");
+    arguments.all = is_set(values, "all");
+    take(values, "node-name", arguments.node_name);
+    arguments.force = is_set(values, "force");
+    arguments.check_only = is_set(values, "check");
+    arguments.dry_run = is_set(values, "dry-run");
+    arguments.replace = is_set(values, "replace");
     arguments.control = values["control"].as<std::string>();
     arguments.state = values["state"].as<std::string>();
+    arguments.state_given = !values["state"].defaulted();
     arguments.mount = values["mount"].as<std::string>();
     arguments.pid_file = values["pid-file"].as<std::string>();
     arguments.corosync_conf = values["corosync-conf"].as<std::string>();
@@ -206,7 +267,10 @@ std::variant<Arguments, EarlyExit> parse(const Syntax& syntax,
               values);
     if (values.count("help") > 0) return help(syntax, visible);
     const bool named = values.count("config") > 0;
-    read_config(named ? values["config"].as<std::string>() : default_paths::kConfig, named, values);
+    auto keys = config_keys();
+    if (syntax.options == OptionSet::Backup) keys.add(node_name_option(""));
+    read_config(named ? values["config"].as<std::string>() : default_paths::kConfig, named, keys,
+                values);
     Arguments arguments = to_arguments(values);
     const std::size_t count = arguments.operands.size();
     if (count < syntax.operands_min || count > syntax.operands_max) {

@@ -24,6 +24,22 @@ struct Arguments {
     int interval_seconds = 1;
     int count = 0;  ///< 0: without end
 
+    // Of backups and of a store without a daemon.
+    bool state_given = false;  ///< by the command line or the configuration file
+    bool force = false;
+    bool check_only = false;
+    bool dry_run = false;
+    bool replace = false;
+    std::string node_name;
+
+    // Of the history.
+    std::string since;  ///< times, as given
+    std::string until;
+    std::string at;
+    std::string version;  ///< a position, as given
+    bool reverse = false;
+    bool all = false;
+
     // Over NFS.
     std::string server = "127.0.0.1";
     int port = 2049;
@@ -49,6 +65,11 @@ enum class OptionSet : std::uint8_t {
     NfsList,  ///< the same and --long
     NfsPut,   ///< those of Nfs and --in-place
     MountNfs,
+    Backup,   ///< those of Daemon, --force, --check, --node-name
+    Recover,  ///< those of Daemon, --replace, --node-name
+    Repair,   ///< those of Daemon, --dry-run
+    Log,      ///< those of Daemon, --count, --since, --until, --reverse
+    Restore,  ///< those of Daemon, --all, --at, --version, --dry-run
 };
 
 struct Syntax {

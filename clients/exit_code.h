@@ -10,6 +10,7 @@ enum ExitCode : int {
     kUsage = 2,         ///< the command line or the configuration file is wrong
     kNotReachable = 3,  ///< no daemon answers on the control socket, no server over NFS
     kInUse = 4,         ///< an offline command, and a daemon uses the store
+    kLost = 5,          ///< a repair that cannot keep everything
 };
 
 }  // namespace cfsgate::clients

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <string>
@@ -19,8 +18,8 @@ struct Command {
     int (*run)(const Arguments&);
 };
 
-const std::array<Command, 24>& commands() {
-    static const std::array<Command, 24> kCommands{{
+const std::vector<Command>& commands() {
+    static const std::vector<Command> kCommands{
         {{"status", "", "Shows how the running daemon is.", 0, 0, OptionSet::Status}, run_status},
         {{"top", "", "Shows it again every second, with rates.", 0, 0, OptionSet::Top}, run_top},
         {{"doctor", "", "Looks for what stops clusters, and says what to do.", 0, 0,
@@ -30,14 +29,42 @@ const std::array<Command, 24>& commands() {
           1},
          run_sync},
         {{"verify", "", "Compares the trees of all nodes now.", 0, 0}, run_verify},
-        {{"ls", "[PATH]", "Lists a directory of the tree.", 0, 1}, run_ls},
-        {{"get", "PATH", "Prints a file of the tree.", 1, 1}, run_get},
+        {{"ls", "[PATH]", "Lists a directory of the tree, also without a daemon.", 0, 1}, run_ls},
+        {{"cat", "PATH", "Prints a file of the tree, also without a daemon.", 1, 1}, run_cat},
+        {{"get", "PATH", "The same as cat.", 1, 1}, run_cat},
         {{"put", "PATH", "Writes stdin to a file of the tree, as a whole.", 1, 1}, run_put},
         {{"rm", "PATH", "Removes a file or an empty directory.", 1, 1}, run_rm},
         {{"mv", "FROM TO", "Renames a file or a directory.", 2, 2}, run_mv},
         {{"mkdir", "PATH", "Makes a directory.", 1, 1}, run_mkdir},
         {{"check", "", "Looks for anything wrong in the store; changes nothing.", 0, 0}, run_check},
-        {{"snapshot", "", "Makes the daemon write a snapshot of the tree.", 0, 0}, run_snapshot},
+        {{"log", "[PATH]", "Shows what was done, by which node and when; the newest first.", 0, 1,
+          OptionSet::Log},
+         run_log},
+        {{"show", "PATH@POSITION", "Prints a file or a directory as it was.", 1, 1}, run_show},
+        {{"diff", "PATH@POSITION [PATH@POSITION]",
+          "Shows what has changed since, or between two positions.", 1, 2},
+         run_diff},
+        {{"restore", "[PATH@POSITION]",
+          "Makes a file, a directory or the whole tree what it was, by new changes.", 0, 1,
+          OptionSet::Restore},
+         run_restore},
+        {{"snapshot", "", "Makes the daemon write a snapshot for its own use.", 0, 0},
+         run_snapshot},
+        {{"snapshot create", "[NAME]", "Keeps the tree as it is now under a name.", 0, 1},
+         run_snapshot_create},
+        {{"snapshot list", "", "Lists all snapshots.", 0, 0}, run_snapshot_list},
+        {{"snapshot delete", "NAME", "Deletes a snapshot that was kept by name.", 1, 1},
+         run_snapshot_delete},
+        {{"history purge", "PATH", "Takes the content of PATH out of this node's past.", 1, 1},
+         run_history_purge},
+        {{"repair", "", "Makes a good store of a damaged one; lists what cannot be kept.", 0, 0,
+          OptionSet::Repair},
+         run_repair},
+        {{"backup", "FILE", "Writes the whole tree to one file, or looks at such a file.", 1, 1,
+          OptionSet::Backup},
+         run_backup},
+        {{"recover", "FILE", "Makes a new store of a backup.", 1, 1, OptionSet::Recover},
+         run_recover},
         {{"import", "FILE", "Makes a new store of a config.db.", 1, 1}, run_import},
         {{"export", "FILE", "Writes the tree as a config.db that must not exist yet.", 1, 1},
          run_export},
@@ -60,7 +87,7 @@ const std::array<Command, 24>& commands() {
          run_nfs_stat},
         {{"nfs clients", "", "Shows who is connected to the daemon by NFS.", 0, 0},
          run_nfs_clients},
-    }};
+    };
     return kCommands;
 }
 
@@ -69,12 +96,13 @@ void print_help(std::FILE* stream, const std::string& group = "") {
     std::fputs("Usage: cfsgate COMMAND [OPTION...] [OPERAND...]\n\n", stream);
     for (const Command& command : commands()) {
         if (!command.syntax.name.starts_with(group)) continue;
-        std::fprintf(stream, "  %-13s%s\n", command.syntax.name.c_str(),
+        std::fprintf(stream, "  %-16s%s\n", command.syntax.name.c_str(),
                      command.syntax.summary.c_str());
     }
     std::fputs(
         "\ncfsgate COMMAND --help tells the options. Exit codes: 0 done, 1 failed,\n"
-        "2 wrong usage, 3 no daemon or server answers, 4 the store is in use.\n",
+        "2 wrong usage, 3 no daemon or server answers, 4 the store is in use,\n"
+        "5 repaired, and something is lost.\n",
         stream);
 }
 
@@ -88,11 +116,18 @@ int run(const Command& command, const std::vector<std::string>& words) {
     return command.run(std::get<Arguments>(parsed));
 }
 
+/// Whether commands of two words begin with this one.
+bool is_group(const std::string& word) {
+    return word == "nfs" || word == "snapshot" || word == "history";
+}
+
 /// The command's name, of one word or two; taken off the words.
 std::string take_name(std::vector<std::string>& words) {
     if (words.empty()) return "";
-    const std::size_t count = words.front() == "nfs" && words.size() > 1 ? 2 : 1;
-    const std::string name = count == 2 ? words[0] + " " + words[1] : words[0];
+    const bool two =
+        words.size() > 1 && is_group(words[0]) && (words[0] == "nfs" || !words[1].starts_with('-'));
+    const std::size_t count = two ? 2 : 1;
+    const std::string name = two ? words[0] + " " + words[1] : words[0];
     words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(count));
     return name;
 }
@@ -104,9 +139,10 @@ bool is_help(const std::string& word) { return word == "--help" || word == "-h" 
 int main(int argc, char** argv) {
     std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
     const std::string name = take_name(words);
-    const bool group = name.starts_with("nfs ");
-    if (is_help(group ? name.substr(4) : name)) {
-        print_help(stdout, group ? "nfs " : "");
+    const std::string first = name.substr(0, name.find(' '));
+    const std::string group = is_group(first) ? first : "";
+    if (is_help(name.substr(name.rfind(' ') + 1))) {
+        print_help(stdout, group.empty() ? "" : group + " ");
         return kOk;
     }
     if (name == "--version") {
@@ -114,12 +150,12 @@ int main(int argc, char** argv) {
         return kOk;
     }
     const auto& all = commands();
-    const auto* const found = std::find_if(all.begin(), all.end(), [&](const Command& command) {
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Command& command) {
         return command.syntax.name == name;
     });
     if (found == all.end()) {
         if (!name.empty()) std::fprintf(stderr, "cfsgate: '%s': unknown command\n", name.c_str());
-        print_help(stderr, name.starts_with("nfs") ? "nfs " : "");
+        print_help(stderr, group.empty() ? "" : group + " ");
         return kUsage;
     }
     return run(*found, words);

@@ -46,7 +46,7 @@ LIBRARIES = {
     "openssl/": ["store/model/digest.cc"],
     "tl/": ["store/base/result.h"],
     "spdlog/": ["store/base/log.h", "gateway/daemon/logging.", "tests/"],
-    "fuse3/": ["gateway/fuse/"],
+    "fuse3/": ["gateway/fuse/", "tests/bench/empty_fuse.cc", "tests/support/power_disk.cc"],
     "fuse": [],
     "nlohmann/": ["gateway/daemon/", "clients/", "tests/"],
     "boost/program_options": ["gateway/daemon/options.cc", "clients/arguments.cc"],

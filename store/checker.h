@@ -32,6 +32,10 @@ struct CheckReport {
 /// The tree alone, in one view: safe while the daemon runs.
 Result<CheckReport> check_tree(const ReadView& view);
 
+class TreeReader;
+/// The same, and the records that belong to no entry.
+Result<CheckReport> check_tree_and_tables(const TreeReader& tree);
+
 /// Everything in a state directory that nobody uses (the caller holds its lock): the tree, the
 /// journal's records and their order, the snapshots, the state file. Changes nothing.
 /// Errors: NotFound where there is no store, InputOutput.

@@ -26,4 +26,16 @@ Result<DirectoryLock> DirectoryLock::acquire(const std::string& directory,
     }
 }
 
+Result<std::optional<DirectoryLock>> DirectoryLock::share(const std::string& directory) {
+    const std::string file = directory + "/.pmxcfs.lockfile";
+    UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid() && errno == ENOENT) return std::optional<DirectoryLock>();
+    if (!fd.valid()) return fail_posix(errno, file);
+    if (::flock(fd.get(), LOCK_SH | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) return fail(Errno::Busy, file + " is held by another process");
+        return fail_posix(errno, file);
+    }
+    return std::optional(DirectoryLock(std::move(fd)));
+}
+
 }  // namespace cfsgate::store

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "store/base/result.h"
@@ -18,6 +19,10 @@ public:
     /// what the system says.
     static Result<DirectoryLock> acquire(const std::string& directory,
                                          std::chrono::seconds patience);
+
+    /// For reading alone: nothing is created, and several may read. Nothing where there is no lock
+    /// file, so nobody who could use the directory. Errors: Busy, and what the system says.
+    static Result<std::optional<DirectoryLock>> share(const std::string& directory);
 
 private:
     explicit DirectoryLock(UniqueFd fd) : fd_(std::move(fd)) {}

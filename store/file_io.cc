@@ -18,6 +18,18 @@ Result<UniqueFd> open_file(const std::string& path, int flags, unsigned mode) {
     return fd;
 }
 
+Result<FileId> file_id(int fd, const std::string& path) {
+    struct stat info {};
+    if (::fstat(fd, &info) != 0) return fail_posix(errno, path);
+    return FileId{info.st_dev, info.st_ino};
+}
+
+Result<FileId> file_id(const std::string& path) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return fail_posix(errno, path);
+    return FileId{info.st_dev, info.st_ino};
+}
+
 Result<std::string> read_file(const std::string& path, std::uint64_t bytes_max) {
     const UniqueFd fd = CFSGATE_TRY(open_file(path, O_RDONLY));
     struct stat info {};

@@ -13,6 +13,17 @@
 namespace cfsgate::store {
 
 Result<UniqueFd> open_file(const std::string& path, int flags, unsigned mode = 0600);
+/// Which file it is, whatever its name.
+struct FileId {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+
+    friend bool operator==(const FileId&, const FileId&) = default;
+};
+Result<FileId> file_id(int fd, const std::string& path);
+/// Errors: NotFound, and what the system says.
+Result<FileId> file_id(const std::string& path);
+
 /// At most `bytes_max` from the start. Errors: NotFound.
 Result<std::string> read_file(const std::string& path, std::uint64_t bytes_max = UINT64_MAX);
 Status write_all(int fd, std::string_view bytes, std::uint64_t offset, const std::string& path);

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "store/base/bytes.h"
@@ -20,7 +22,8 @@ namespace {
 
 constexpr std::string_view kMagic = "cfsgate journal\n";  // 16 bytes
 constexpr std::uint32_t kFormat = 1;
-constexpr std::uint32_t kRecordMagic = 0x4a736663;  // "cfsJ"
+constexpr std::uint32_t kRecordMagic = 0x4a736663;   // "cfsJ"
+constexpr std::uint32_t kFlushedMagic = 0x53736663;  // "cfsS": all before it had been flushed
 constexpr std::size_t kHeaderBytes = 64;
 constexpr std::size_t kRecordHeaderBytes = 20;
 constexpr std::string_view kPrefix = "journal.";
@@ -51,6 +54,55 @@ std::string encode_header(std::uint64_t store_id, std::uint64_t number, std::uin
     ByteWriter tail;
     tail.put(crc);
     return bytes + tail.bytes();
+}
+
+bool is_record_magic(std::uint32_t magic) {
+    return magic == kRecordMagic || magic == kFlushedMagic;
+}
+
+bool all_zero(std::string_view bytes) {
+    return bytes.empty() ||
+           (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+struct RawRecord {
+    std::uint32_t magic = 0;
+    std::uint64_t sequence = 0;
+    std::uint32_t crc = 0;
+    std::string_view payload;
+
+    bool follows(std::uint32_t previous_crc) const {
+        return crc == record_crc(previous_crc, sequence, payload);
+    }
+};
+
+std::optional<RawRecord> take_record(ByteReader& in) {
+    RawRecord record;
+    record.magic = in.take<std::uint32_t>();
+    const auto size = in.take<std::uint32_t>();
+    record.sequence = in.take<std::uint64_t>();
+    record.crc = in.take<std::uint32_t>();
+    record.payload = in.take_bytes(size);
+    if (in.failed() || !is_record_magic(record.magic)) return {};
+    return record;
+}
+
+/// Whether a good record in `rest` says that the one numbered `damaged` had been flushed. What is in
+/// front of a record says whether it is good, so two in a row are looked for, and the second counts;
+/// the first may be the damaged one. Only after an accident, so it need not be fast.
+bool tells_of_a_flush(std::string_view rest, std::uint64_t damaged) {
+    for (std::size_t at = rest.find("cfs"); at != std::string_view::npos;
+         at = rest.find("cfs", at + 1)) {
+        ByteReader in(rest.substr(at));
+        const auto first = take_record(in);
+        if (!first || first->sequence < damaged) continue;
+        const auto second = take_record(in);
+        if (second && second->magic == kFlushedMagic && second->sequence == first->sequence + 1 &&
+            second->follows(first->crc)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 struct Header {
@@ -127,10 +179,31 @@ Result<Sequence> Journal::first_of_segment(const std::string& directory, std::ui
     return Sequence(CFSGATE_TRY(decode_header(bytes, path)).first);
 }
 
+Result<std::uint64_t> Journal::store_of_segment(const std::string& directory,
+                                                std::uint64_t number) {
+    const std::string path = segment_path(directory, number);
+    const std::string bytes = CFSGATE_TRY(read_file(path, kHeaderBytes));
+    return CFSGATE_TRY(decode_header(bytes, path)).store_id;
+}
+
+Status Journal::make_segment(const JournalOptions& options, std::uint64_t number, Sequence first) {
+    const std::string path = segment_path(options.directory, number);
+    const UniqueFd fd = CFSGATE_TRY(make_zeroed(path, options.segment_bytes));
+    const std::string header = encode_header(options.store_id, number, first.value());
+    CFSGATE_TRY(write_all(fd.get(), header, 0, path));
+    CFSGATE_TRY(sync_data(fd.get(), path));
+    return sync_directory(options.directory);
+}
+
 Result<SegmentInfo> Journal::scan_segment(const std::string& directory, std::uint64_t number,
                                           std::uint64_t store_id, const RecordSink& sink) {
     const std::string path = segment_path(directory, number);
-    const std::string bytes = CFSGATE_TRY(read_file(path));
+    return scan_bytes(CFSGATE_TRY(read_file(path)), path, number, store_id, sink);
+}
+
+Result<SegmentInfo> Journal::scan_bytes(std::string_view bytes, const std::string& path,
+                                        std::uint64_t number, std::uint64_t store_id,
+                                        const RecordSink& sink) {
     const Header header = CFSGATE_TRY(decode_header(bytes, path));
     if (header.store_id != store_id || header.number != number) {
         return fail(Errno::Corrupt, path + ": belongs to another store or place");
@@ -141,29 +214,86 @@ Result<SegmentInfo> Journal::scan_segment(const std::string& directory, std::uin
     info.end = kHeaderBytes;
     info.last_crc = header.crc;
     info.file_bytes = bytes.size();
-    ByteReader in(std::string_view(bytes).substr(kHeaderBytes));
+    ByteReader in(bytes.substr(kHeaderBytes));
     for (std::uint64_t expected = header.first;; ++expected) {
-        const auto magic = in.take<std::uint32_t>();
-        const auto size = in.take<std::uint32_t>();
-        const auto sequence = in.take<std::uint64_t>();
-        const auto crc = in.take<std::uint32_t>();
-        const std::string_view payload = in.take_bytes(size);
-        if (in.failed() || magic != kRecordMagic || sequence != expected ||
-            crc != record_crc(info.last_crc, sequence, payload)) {
-            info.torn = magic != 0;
-            return info;
-        }
-        if (sink) CFSGATE_TRY(sink(Sequence(sequence), payload));
-        info.last_crc = crc;
+        const auto record = take_record(in);
+        if (!record || record->sequence != expected || !record->follows(info.last_crc)) break;
+        if (sink) CFSGATE_TRY(sink(Sequence(expected), record->payload));
+        info.last_crc = record->crc;
         info.records += 1;
-        info.end += kRecordHeaderBytes + payload.size();
+        info.end += kRecordHeaderBytes + record->payload.size();
     }
+    const std::string_view rest = bytes.substr(info.end);
+    info.torn = ByteReader(rest).take<std::uint32_t>() != 0;
+    info.damaged = !all_zero(rest) && tells_of_a_flush(rest, header.first + info.records);
+    return info;
+}
+
+Result<std::vector<Journal::SegmentRange>> Journal::segment_ranges(const std::string& directory) {
+    std::vector<SegmentRange> ranges;
+    for (const std::uint64_t number : CFSGATE_TRY(segment_numbers(directory))) {
+        const auto first = first_of_segment(directory, number);
+        if (!first && first.error().code == Errno::Corrupt) continue;
+        const Sequence begin = CFSGATE_TRY(Result<Sequence>(first));
+        if (!ranges.empty()) ranges.back().end = begin;
+        ranges.push_back(
+            {number, begin, Sequence(UINT64_MAX), file_bytes(segment_path(directory, number))});
+    }
+    return ranges;
+}
+
+Status Journal::read_directory(const std::string& directory, std::uint64_t store_id, Sequence after,
+                               Sequence upto, const RecordSink& sink) {
+    for (const SegmentRange& segment : CFSGATE_TRY(segment_ranges(directory))) {
+        if (segment.end.value() <= after.value() + 1 || segment.first > upto) continue;
+        CFSGATE_TRY(scan_segment(directory, segment.number, store_id,
+                                 [&](Sequence sequence, std::string_view payload) -> Status {
+                                     if (sequence <= after || sequence > upto ||
+                                         sequence >= segment.end) {
+                                         return {};
+                                     }
+                                     return sink(sequence, payload);
+                                 }));
+    }
+    return {};
+}
+
+Result<std::optional<std::string>> Journal::change_segment(const std::string& directory,
+                                                           const SegmentRange& segment,
+                                                           std::uint64_t store_id,
+                                                           const PayloadChange& change) {
+    const std::string path = segment_path(directory, segment.number);
+    const std::string before = CFSGATE_TRY(read_file(path));
+    const SegmentInfo info =
+        CFSGATE_TRY(scan_bytes(before, path, segment.number, store_id, nullptr));
+    std::string bytes = before.substr(0, kHeaderBytes);
+    std::uint32_t crc = CFSGATE_TRY(decode_header(bytes, path)).crc;
+    ByteReader in(std::string_view(before).substr(kHeaderBytes, info.end - kHeaderBytes));
+    for (auto record = take_record(in); record && Sequence(record->sequence) < segment.end;
+         record = take_record(in)) {
+        const std::string payload =
+            CFSGATE_TRY(change(Sequence(record->sequence), record->payload));
+        crc = record_crc(crc, record->sequence, payload);
+        ByteWriter out;
+        out.put(record->magic);
+        out.put(static_cast<std::uint32_t>(payload.size()));
+        out.put(record->sequence);
+        out.put(crc);
+        bytes += out.bytes();
+        bytes += payload;
+    }
+    if (bytes.size() < before.size()) bytes.resize(before.size(), '\0');
+    if (bytes == before) return std::optional<std::string>();
+    return std::optional<std::string>(std::move(bytes));
 }
 
 Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, Logger log) {
     std::unique_ptr<Journal> journal(new Journal(std::move(options), std::move(log)));
     const auto numbers = CFSGATE_TRY(segment_numbers(journal->options_.directory));
     if (numbers.empty()) {
+        if (journal->options_.at_least > Sequence()) {
+            return fail(Errno::Corrupt, journal->options_.directory + ": the journal is missing");
+        }
         CFSGATE_TRY(journal->begin_segment(1, 0));
     } else {
         CFSGATE_TRY(journal->adopt(numbers));
@@ -171,48 +301,91 @@ Result<std::unique_ptr<Journal>> Journal::open(JournalOptions options, Logger lo
     return journal;
 }
 
-/// Only the last segment is read whole: a start must not cost what the history weighs.
-Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
-    for (std::size_t i = 0; i + 1 < numbers.size(); ++i) {
+Result<std::unique_ptr<Journal>> Journal::open_behind(JournalOptions options, Sequence last,
+                                                      Logger log) {
+    std::unique_ptr<Journal> journal(new Journal(std::move(options), std::move(log)));
+    const auto numbers = CFSGATE_TRY(segment_numbers(journal->options_.directory));
+    CFSGATE_TRY(journal->note_segments(numbers));
+    if (!numbers.empty()) journal->number_ = numbers.back();
+    CFSGATE_TRY(journal->go_on_after(last));
+    return journal;
+}
+
+/// Those that cannot be read are left out: nobody reads, writes or removes them. Whether one of them
+/// is needed shows when records are read.
+Status Journal::note_segments(const std::vector<std::uint64_t>& numbers) {
+    for (const std::uint64_t number : numbers) {
+        const std::string path = segment_path(options_.directory, number);
+        const auto header = decode_header(CFSGATE_TRY(read_file(path, kHeaderBytes)), path);
+        if (!header) {
+            log_->error("{}; left out", header.error().detail);
+            continue;
+        }
+        if (header->store_id != options_.store_id || header->number != number) {
+            return fail(Errno::Corrupt, path + ": belongs to another store or place");
+        }
         SegmentInfo info;
-        info.number = numbers[i];
-        info.first = CFSGATE_TRY(first_of_segment(options_.directory, numbers[i]));
+        info.number = number;
+        info.first = Sequence(header->first);
         MutexLock lock(mutex_);
         segments_.push_back(info);
     }
+    return {};
+}
+
+/// Only the last segment is read whole: a start must not cost what the history weighs.
+Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
+    CFSGATE_TRY(note_segments({numbers.begin(), numbers.end() - 1}));
     number_ = numbers.back();
     const std::string path = segment_path(options_.directory, number_);
-    auto last = scan_segment(options_.directory, number_, options_.store_id, nullptr);
     const std::string bytes = CFSGATE_TRY(read_file(path));
-    const bool holds_nothing = bytes.find_first_not_of('\0', kHeaderBytes) == std::string::npos;
-    if (!last && last.error().code == Errno::Corrupt && holds_nothing) {
-        // Begun, and the machine stopped before its header was written. Where the one before
-        // ended, only its records tell.
-        log_->warn("{}; begun anew", last.error().detail);
-        if (numbers.size() == 1) return begin_segment(number_, 0);
+    const bool holds_nothing =
+        bytes.size() <= kHeaderBytes || all_zero(std::string_view(bytes).substr(kHeaderBytes));
+    const auto header = decode_header(bytes, path);
+    if (header || !holds_nothing) return adopt_last(bytes);
+    // Begun, and the machine stopped before its header was written. Where the one before ended, only
+    // its records tell.
+    log_->warn("{}; begun anew", header.error().detail);
+    if (numbers.size() > 1) {
         const std::uint64_t before = numbers[numbers.size() - 2];
         const SegmentInfo end =
             CFSGATE_TRY(scan_segment(options_.directory, before, options_.store_id, nullptr));
         next_ = end.first.value() + end.records;
         committed_next_ = next_;
         appended_ = next_ - 1;
-        return begin_segment(number_, 0);
     }
-    if (!last) return tl::unexpected(last.error());
-    next_ = last->first.value() + last->records;
-    offset_ = last->end;
-    size_ = last->file_bytes;
-    crc_ = last->last_crc;
+    if (appended() < options_.at_least) {
+        return fail(Errno::Corrupt, path + ": is empty, and record " +
+                                        std::to_string(options_.at_least.value()) + " is missing");
+    }
+    return begin_segment(number_, 0);
+}
+
+Status Journal::adopt_last(std::string_view bytes) {
+    path_ = segment_path(options_.directory, number_);
+    const SegmentInfo last =
+        CFSGATE_TRY(scan_bytes(bytes, path_, number_, options_.store_id, nullptr));
+    next_ = last.first.value() + last.records;
+    if (last.damaged || next_ <= options_.at_least.value()) {
+        return fail(Errno::Corrupt, path_ + ": record " + std::to_string(next_) +
+                                        " is damaged, and it had been flushed or applied");
+    }
+    offset_ = last.end;
+    size_ = last.file_bytes;
+    crc_ = last.last_crc;
     committed_next_ = next_;
     appended_ = next_ - 1;
-    UniqueFd fd = CFSGATE_TRY(open_file(path, O_RDWR));
+    UniqueFd fd = CFSGATE_TRY(open_file(path_, O_RDWR));
+    file_id_ = CFSGATE_TRY(file_id(fd.get(), path_));
     {
         MutexLock lock(mutex_);
-        segments_.push_back(*last);
+        segments_.push_back(last);
         file_ = std::make_shared<UniqueFd>(std::move(fd));
     }
     // Records behind a torn one would continue the chain, were it written again as it was.
-    if (bytes.find_first_not_of('\0', offset_) == std::string::npos) return {};
+    if (all_zero(bytes.substr(offset_))) return {};
+    log_->warn("{}: what stands behind record {} was never finished, and is erased", path_,
+               appended().value());
     CFSGATE_TRY(erase(offset_, size_));
     CFSGATE_TRY(sync());
     return {};
@@ -243,6 +416,8 @@ Status Journal::begin_segment(std::uint64_t number, std::uint64_t bytes_min) {
     CFSGATE_TRY(sync_directory(options_.directory));
 
     number_ = number;
+    path_ = path;
+    file_id_ = CFSGATE_TRY(file_id(fd.get(), path));
     offset_ = kHeaderBytes;
     size_ = bytes;
     ByteReader tail(std::string_view(header).substr(kHeaderBytes - 4));
@@ -276,13 +451,20 @@ void Journal::discard() {
 
 Status Journal::write() {
     if (pending_.empty()) return {};
-    if (sync_failed_) return fail(Errno::InputOutput, "the journal could not be flushed earlier");
+    if (sync_failed_) return fail(Errno::InputOutput, "the journal has failed earlier");
+    CFSGATE_TRY(check_place());
     if (offset_ + pending_.size() > size_) {
-        if (options_.sync_segments) CFSGATE_TRY(sync());
+        // Also in relaxed mode: newer records behind a gap would be no suffix that is lost.
+        CFSGATE_TRY(sync());
         CFSGATE_TRY(begin_segment(number_ + 1, kHeaderBytes + pending_.size()));
     }
     std::uint32_t crc = crc_;
     std::uint64_t sequence = committed_next_;
+    if (synced_ + 1 >= sequence) {
+        ByteWriter magic;
+        magic.put(kFlushedMagic);
+        pending_.replace(0, magic.bytes().size(), magic.bytes());
+    }
     for (std::size_t at = 0; at < pending_.size(); ++sequence) {
         ByteReader in(std::string_view(pending_).substr(at + 4));
         const auto size = in.take<std::uint32_t>();
@@ -318,8 +500,17 @@ Status Journal::write() {
     return {};
 }
 
+/// What is written to a file that was removed, or below a directory that was, no start would find.
+Status Journal::check_place() {
+    const auto found = file_id(path_);
+    if (found && *found == file_id_) return {};
+    sync_failed_ = true;
+    return fail(Errno::InputOutput,
+                found ? path_ + ": another file has taken its place" : found.error().detail);
+}
+
 Result<Sequence> Journal::sync() {
-    if (sync_failed_) return fail(Errno::InputOutput, "the journal could not be flushed earlier");
+    if (sync_failed_) return fail(Errno::InputOutput, "the journal has failed earlier");
     // The order matters: a segment begun after this reading was preceded by a flush of the old one.
     const Sequence upto = appended();
     std::shared_ptr<UniqueFd> file;

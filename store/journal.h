@@ -5,13 +5,16 @@
 // with a header of 64 bytes; records follow each other without gaps:
 //   u32 magic | u32 payload length | u64 sequence | u32 CRC32C | payload
 // The CRC covers the previous record's CRC (the header's for the first), length, sequence and
-// payload. So a record left from an older, torn write never continues a newer one.
+// payload. So a record left from an older, torn write never continues a newer one. There are two
+// magic numbers: one says that everything before this record had been flushed when it was written.
+// So a damaged record with such a one behind it is no torn write: it was good once.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +23,7 @@
 #include "store/base/mutex.h"
 #include "store/base/result.h"
 #include "store/base/unique_fd.h"
+#include "store/file_io.h"
 #include "store/store.h"
 
 namespace cfsgate::store {
@@ -28,7 +32,8 @@ struct JournalOptions {
     std::string directory;
     std::uint64_t store_id = 0;
     std::uint64_t segment_bytes = 0;
-    bool sync_segments = true;  ///< flush a full segment before the next one is begun
+    /// The last record that is known to have been written.
+    Sequence at_least;
 };
 
 /// What a scan of one segment found.
@@ -39,7 +44,8 @@ struct SegmentInfo {
     std::uint64_t end = 0;  ///< offset behind the last good record
     std::uint32_t last_crc = 0;
     std::uint64_t file_bytes = 0;
-    bool torn = false;  ///< bytes that are no record follow the last good one
+    bool torn = false;     ///< bytes that are no record follow the last good one
+    bool damaged = false;  ///< among them is a record that had been flushed
 };
 
 using RecordSink = std::function<Status(Sequence, std::string_view payload)>;
@@ -49,18 +55,56 @@ using RecordSink = std::function<Status(Sequence, std::string_view payload)>;
 class Journal {
 public:
     /// Finds the end of the last segment, or begins the first. Errors: Corrupt, where a segment in
-    /// the middle is damaged or missing, or belongs to another store.
+    /// the middle is damaged or missing, or belongs to another store, or where records are missing
+    /// at the end that are known to have been there. Nothing is changed then.
     static Result<std::unique_ptr<Journal>> open(JournalOptions options, Logger log);
+    /// Begins a new segment behind record `last`, which a snapshot holds, and leaves the others as
+    /// they are, damaged or not. Errors: Corrupt, where one belongs to another store.
+    static Result<std::unique_ptr<Journal>> open_behind(JournalOptions options, Sequence last,
+                                                        Logger log);
 
     /// Names of the segment files of a directory, in order.
     static Result<std::vector<std::uint64_t>> segment_numbers(const std::string& directory);
     static std::string segment_path(const std::string& directory, std::uint64_t number);
     /// The first record's number, as its header has it. Errors: Corrupt.
     static Result<Sequence> first_of_segment(const std::string& directory, std::uint64_t number);
+    /// The store that a segment belongs to, as its header has it. Errors: Corrupt.
+    static Result<std::uint64_t> store_of_segment(const std::string& directory,
+                                                  std::uint64_t number);
+    /// Makes a segment without records; durable when it returns. For a journal that is not open.
+    static Status make_segment(const JournalOptions& options, std::uint64_t number, Sequence first);
     /// Reads one segment; `sink` gets each good record. Errors: Corrupt for a bad header; those of
     /// the sink.
     static Result<SegmentInfo> scan_segment(const std::string& directory, std::uint64_t number,
                                             std::uint64_t store_id, const RecordSink& sink);
+
+    /// The same for a file's bytes; `path` is for messages.
+    static Result<SegmentInfo> scan_bytes(std::string_view bytes, const std::string& path,
+                                          std::uint64_t number, std::uint64_t store_id,
+                                          const RecordSink& sink);
+
+    // --- Of a directory's files alone, also while another object appends to them ---
+
+    struct SegmentRange {
+        std::uint64_t number = 0;
+        Sequence first;  ///< its first record
+        Sequence end;  ///< where the next segment begins; what is there in this one does not count
+        std::uint64_t file_bytes = 0;
+    };
+    /// In order. What has no good header is left out: it is damaged, or is only being begun. Errors:
+    /// NotFound for one that goes away meanwhile.
+    static Result<std::vector<SegmentRange>> segment_ranges(const std::string& directory);
+    /// Every record behind `after` and up to `upto`, in order.
+    static Status read_directory(const std::string& directory, std::uint64_t store_id,
+                                 Sequence after, Sequence upto, const RecordSink& sink);
+    /// What a segment that is not written any more would be with other payloads: a whole file with
+    /// the same records in the same order, and zeros behind them. Nothing where that is what is
+    /// there. `change` gets each record that counts and returns what it is to be.
+    using PayloadChange = std::function<Result<std::string>(Sequence, std::string_view payload)>;
+    static Result<std::optional<std::string>> change_segment(const std::string& directory,
+                                                             const SegmentRange& segment,
+                                                             std::uint64_t store_id,
+                                                             const PayloadChange& change);
 
     /// The number that the next add() gets.
     Sequence next_sequence() const { return Sequence(next_); }
@@ -77,7 +121,8 @@ public:
     /// is final: the kernel may have dropped what it could not write.
     Result<Sequence> sync();
 
-    /// A flush has failed, or what a write left could not be erased: nothing more is written.
+    /// A flush has failed, or what a write left could not be erased, or the file is gone from its
+    /// directory: nothing more is written.
     bool failed() const { return sync_failed_.load(); }
     /// Begins a new segment, whose first record follows `last`, which is not before the last one
     /// that counts. Everything up to there is held by a snapshot, and so is on stable storage;
@@ -104,6 +149,9 @@ private:
         : options_(std::move(options)), log_(std::move(log)) {}
     Status begin_segment(std::uint64_t number, std::uint64_t bytes_min);
     Status adopt(const std::vector<std::uint64_t>& numbers);
+    Status adopt_last(std::string_view bytes);
+    Status note_segments(const std::vector<std::uint64_t>& numbers);
+    Status check_place();
 
     JournalOptions options_;
     Logger log_;
@@ -121,6 +169,8 @@ private:
     std::uint64_t size_ = 0;
     std::uint32_t crc_ = 0;
     std::uint64_t number_ = 0;
+    std::string path_;  ///< of the segment that is written
+    FileId file_id_;
     End before_write_;
 
     mutable Mutex mutex_;

@@ -190,4 +190,16 @@ Result<TakeoverRecord> decode_takeover_record(std::string_view bytes) {
     return record;
 }
 
+Result<RecordHead> decode_record_head(std::string_view bytes) {
+    ByteReader in(bytes);
+    const bool takeover = in.take<std::uint8_t>() == kTakeoverRecord;
+    RecordHead head;
+    head.version = Version(in.take<std::uint64_t>());
+    in.take<std::uint32_t>();  // the node, of a takeover the tree's last writer
+    head.time = in.take<std::uint32_t>();
+    if (takeover) head.time = in.take<std::uint32_t>();
+    if (in.failed()) return fail(Errno::BadMessage, "journal record: cut short");
+    return head;
+}
+
 }  // namespace cfsgate::store

@@ -22,16 +22,34 @@ struct SnapshotHeader {
     std::uint64_t entries = 0;
 };
 
-/// Written beside and renamed, synced. Returns the file's name.
-Result<std::string> write_snapshot_file(const std::string& directory, std::uint64_t store_id,
-                                        const TreeReader& tree);
-
 using EntryReader = std::function<Status(const Inode&, std::string_view content)>;
+
+/// Hands every entry but the root to a reader, ascending by inode.
+using EntrySource = std::function<Status(const EntryReader&)>;
+
+/// The name of the automatic snapshot at a journal record.
+std::string snapshot_name(Sequence journal);
+
+/// Written beside (as `new.NAME`) and renamed, synced.
+Status write_snapshot_entries(const std::string& directory, const std::string& name,
+                              const SnapshotHeader& header, const EntrySource& source);
+
+/// The same of a whole tree, under the name of an automatic snapshot unless another is given.
+/// Returns the file's name.
+Result<std::string> write_snapshot_file(const std::string& directory, std::uint64_t store_id,
+                                        const TreeReader& tree, std::string name = {});
 
 /// Checks the whole file before the first entry is handed out. Errors: Corrupt; the sink's.
 Result<SnapshotHeader> read_snapshot_file(const std::string& path, const EntryReader& sink);
 
-/// Names of the snapshot files, newest first.
+/// The same for a file's bytes; `path` is for messages.
+Result<SnapshotHeader> decode_snapshot(std::string_view bytes, const std::string& path,
+                                       const EntryReader& sink);
+
+/// The header alone; nothing is checked by the checksum. Errors: Corrupt.
+Result<SnapshotHeader> read_snapshot_header(const std::string& path);
+
+/// Names of the automatic snapshots, newest first.
 Result<std::vector<std::string>> snapshot_files(const std::string& directory);
 
 }  // namespace cfsgate::store

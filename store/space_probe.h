@@ -19,4 +19,11 @@ class Environment;
 Status probe_space(const std::string& directory, std::uint64_t segment_bytes,
                    lmdb::Environment& environment);
 
+/// Whether a transaction finds room for `bytes` in the map. Errors: NoSpace; InputOutput.
+Status probe_map(std::size_t bytes, lmdb::Environment& environment);
+
+/// Whether a small file can be written to `directory` and flushed. Nothing is left of it. Errors: what
+/// the system says.
+Status probe_flush(const std::string& directory);
+
 }  // namespace cfsgate::store

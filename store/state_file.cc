@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Text, one "key value" a line: format 1, store and fsid in hex, begins empty|snapshot,
-// state clean|in-use|filling, boot; former, where there are any, fsids with spaces between.
+// state clean|in-use|filling, boot; former, where there are any, fsids with spaces between; tree, where
+// clean, the bytes of tree.mdb and the CRC-32C of each piece of it (file_sum.h), in hex. While a
+// repair exchanges files it says "repair" and how far it is instead (repair.cc).
 #include "store/state_file.h"
 
 #include <algorithm>
@@ -72,13 +74,17 @@ std::optional<StateFile::Word> parse_word(std::string_view text) {
 Result<StateFile> read_state_file(const std::string& directory) {
     const std::string path = directory + "/" + kStateFileName;
     auto fields = parse_lines(CFSGATE_TRY(read_file(path)));
+    if (fields.contains("repair")) {
+        return fail(Errno::Corrupt, path + ": a repair has not ended; run cfsgate repair again");
+    }
     StateFile state;
     const auto store = from_hex(fields["store"]);
     const auto file_system = from_hex(fields["fsid"]);
     const auto former = parse_ids(fields["former"]);
     const auto word = parse_word(fields["state"]);
+    const auto tree = parse_ids(fields["tree"]);
     const std::string begins = fields["begins"];
-    if (fields["format"] != "1" || !store || !file_system || !former || !word ||
+    if (fields["format"] != "1" || !store || !file_system || !former || !word || !tree ||
         (begins != "empty" && begins != "snapshot")) {
         return fail(Errno::Corrupt, path + ": not a state file of this program");
     }
@@ -87,6 +93,13 @@ Result<StateFile> read_state_file(const std::string& directory) {
     state.word = *word;
     state.boot_id = fields["boot"];
     state.from_empty = begins == "empty";
+    if (!tree->empty()) {
+        state.tree.emplace();
+        state.tree->bytes = tree->front();
+        for (std::size_t i = 1; i < tree->size(); ++i) {
+            state.tree->pieces.push_back(static_cast<std::uint32_t>((*tree)[i]));
+        }
+    }
     return state;
 }
 
@@ -104,6 +117,11 @@ Status write_state_file(const std::string& directory, const StateFile& state) {
         if (word == state.word) text += "state " + std::string(name) + "\n";
     }
     if (state.word == StateFile::Word::InUse) text += "boot " + state.boot_id + "\n";
+    if (state.clean() && state.tree) {
+        text += "tree " + to_hex(state.tree->bytes);
+        for (const std::uint32_t piece : state.tree->pieces) text += " " + to_hex(piece);
+        text += "\n";
+    }
     return replace_file(directory, kStateFileName, text);
 }
 

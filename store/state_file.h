@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "store/base/result.h"
+#include "store/file_sum.h"
 #include "store/tree_tables.h"
 
 namespace cfsgate::store {
@@ -22,6 +24,8 @@ struct StateFile {
     std::string boot_id;  ///< of the boot that uses it, where in use
     /// Journal record 1 applies to the empty tree; else the first snapshot is where it begins.
     bool from_empty = true;
+    /// What tree.mdb was when it was left, where clean.
+    std::optional<FileSum> tree;
 
     bool clean() const { return word == Word::Clean; }
 };

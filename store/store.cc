@@ -5,23 +5,35 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
 #include "store/file_io.h"
 #include "store/journal_record.h"
 #include "store/model/digest.h"
 #include "store/snapshot.h"
-#include "store/space_probe.h"
 #include "store/store_impl.h"
 #include "store/take_over.h"
 
 namespace cfsgate::store {
 namespace {
 
-constexpr std::size_t kSnapshotsKept = 2;
 constexpr std::size_t kLostTreesKept = 4;
 constexpr std::size_t kFormerIdsKept = 16;
 /// A takeover beyond this is refused: its record is made in memory.
 constexpr std::size_t kTakeoverRecordBytesMax = 1 << 30;
+
+RemovalGuard::Published removals_of_takeover(const TreeReader& before, const TreeReader& after,
+                                             const TakeoverReport& report) {
+    RemovalGuard::Published published;
+    published.before = before.journal();
+    published.version_before = before.head().version;
+    published.entries_before = before.usage().entries - 1;
+    published.entries_after = after.usage().entries - 1;
+    for (const auto& lost : report.lost) {
+        if (lost.what == "removed") published.removals.push_back({kRootInode, lost.path});
+    }
+    return published;
+}
 
 }  // namespace
 
@@ -36,8 +48,13 @@ Result<Entry> entry_as_stored(const ReadView& view, InodeNumber inode) {
 
 class StoreImpl::BatchImpl final : public Batch {
 public:
-    BatchImpl(StoreImpl& store, std::unique_ptr<TreeWriter> tree)
-        : store_(store), tree_(std::move(tree)) {}
+    BatchImpl(StoreImpl& store, std::unique_lock<Mutex> lock, bool tight,
+              std::unique_ptr<TreeWriter> tree)
+        : lock_(std::move(lock)), tight_(tight), store_(store), tree_(std::move(tree)) {
+        published_.before = tree_->journal();
+        published_.version_before = tree_->head().version;
+        published_.entries_before = tree_->usage().entries - 1;
+    }
 
     ~BatchImpl() override {
         if (tree_ == nullptr || !changed_) return;
@@ -48,6 +65,7 @@ public:
 
     Applied apply(const Operation& operation, const Stamp& stamp,
                   const Annotate& annotate) override {
+        if (tight_ && !std::holds_alternative<Delete>(operation)) return refuse_for_space();
         const Version before = tree_->head().version;
         ApplyContext context{*tree_, store_.guests_, store_.leases_, store_.counters_,
                              store_.removal_observer_};
@@ -56,6 +74,7 @@ public:
         if (applied.broken) store_.consider({applied.error, {}});
         for (const Change& change : applied.changes) inodes_.push_back(change.inode);
         if (applied.ok && applied.version != before) {
+            remember_removal(operation, applied.inode);
             std::string note = annotate ? annotate(*tree_, applied) : std::string();
             last_ = store_.journal_->add(
                 encode_journal_record({applied.version, stamp, operation, std::move(note)}));
@@ -68,15 +87,17 @@ public:
     const ReadView& view() const override { return *tree_; }
 
     Result<Sequence> commit() override {
+        const std::unique_lock<Mutex> lock = std::move(lock_);
         if (!changed_) {
             tree_.reset();
             return store_.journal_->appended();
         }
+        published_.entries_after = tree_->usage().entries - 1;
         if (const auto published = store_.publish(std::move(tree_), last_, inodes_); !published) {
             forget();
-            store_.log_->error("a change could not be stored: {}", published.error().detail);
             return tl::unexpected(published.error());
         }
+        store_.note_removals(std::move(published_));
         return last_;
     }
 
@@ -88,16 +109,41 @@ private:
         }
     }
 
+    void remember_removal(const Operation& operation, InodeNumber inode) {
+        if (const auto* removal = std::get_if<Delete>(&operation)) {
+            published_.removals.push_back({inode, removal->path});
+        }
+    }
+
+    Applied refuse_for_space() {
+        Applied applied;
+        applied.broken = true;
+        applied.error = Errno::NoSpace;
+        changed_ = true;
+        store_.consider({applied.error, "LMDB's map is nearly full; something must be removed"});
+        return applied;
+    }
+
+    std::unique_lock<Mutex> lock_;
+    bool tight_;
     StoreImpl& store_;
     std::unique_ptr<TreeWriter> tree_;
     Sequence last_;
     std::vector<InodeNumber> inodes_;
+    RemovalGuard::Published published_;
     bool changed_ = false;
 };
 
 Result<std::unique_ptr<Store::Batch>> StoreImpl::begin() {
     if (const auto why = failure()) return fail(Errno::ReadOnly, *why);
-    return std::unique_ptr<Batch>(new BatchImpl(*this, CFSGATE_TRY(writer())));
+    std::unique_lock<Mutex> lock(batch_mutex_);
+    const bool tight = map_is_tight();
+    auto tree = writer();
+    if (!tree) {
+        consider(tree.error());
+        return tl::unexpected(tree.error());
+    }
+    return std::unique_ptr<Batch>(new BatchImpl(*this, std::move(lock), tight, std::move(*tree)));
 }
 
 Status StoreImpl::publish(std::unique_ptr<TreeWriter> tree, Sequence last,
@@ -113,12 +159,14 @@ Status StoreImpl::publish(std::unique_ptr<TreeWriter> tree, Sequence last,
     if (const auto committed = tree->commit(); !committed) {
         tree.reset();
         journal_->discard();
+        reopen_if_stuck();
         consider(committed.error());
         if (const auto undone = journal_->undo_write(); !undone) {
             fail_store(undone.error().detail);
         }
         return committed;
     }
+    end_trouble();
     if (journal_->spare_wanted() || journal_->bytes_written() >= snapshot_at_bytes_ ||
         digests_.is_behind()) {
         wake_maintenance();
@@ -128,9 +176,10 @@ Status StoreImpl::publish(std::unique_ptr<TreeWriter> tree, Sequence last,
 
 Result<TakeoverReport> StoreImpl::take_over(const Takeover& takeover) {
     if (const auto why = failure()) return fail(Errno::ReadOnly, *why);
+    const MutexLock batch(batch_mutex_);
     auto report = perform(takeover);
     if (!report) {
-        consider(report.error());
+        if (report.error().code != Errno::BadMessage) consider(report.error());
         return report;
     }
     if (const auto learned = learn_from_tree(); !learned) fail_store(learned.error().detail);
@@ -152,6 +201,7 @@ Result<TakeoverReport> StoreImpl::perform(const Takeover& takeover) {
     }
     TakeoverReport report = CFSGATE_TRY(report_takeover(*before, plan));
     report.sequence = journal_->appended();
+    RemovalGuard::Published published = removals_of_takeover(*before, *tree, report);
     if (plan.head != before->head() || !inodes.empty()) {
         TakeoverRecord record = record_takeover(plan);
         record.time = options_.clock();
@@ -166,6 +216,7 @@ Result<TakeoverReport> StoreImpl::perform(const Takeover& takeover) {
         CFSGATE_TRY(observe_takeover(*before, plan, removal_observer_));
         report.sequence = journal_->add(payload);
         CFSGATE_TRY(publish(std::move(tree), report.sequence, inodes));
+        note_removals(std::move(published));
     }
     log_->info(
         "the tree of {} was taken over: version {}, {} entries changed, {} of them "
@@ -181,40 +232,6 @@ Status StoreImpl::sync(Sequence upto) {
         consider(synced.error());
         return tl::unexpected(synced.error());
     }
-    return {};
-}
-
-void StoreImpl::consider(const Error& error) {
-    if (error.code == Errno::NoSpace) short_of_space_ = true;
-    if (journal_->failed()) fail_store(error.detail);
-}
-
-void StoreImpl::fail_store(const std::string& why) {
-    MutexLock lock(mutex_);
-    if (failure_) return;
-    failure_ = why;
-    log_->critical(
-        "the store refuses changes from now on: {}; restart the daemon when the cause "
-        "is gone",
-        why);
-}
-
-Status StoreImpl::try_recover() {
-    if (!failure()) {
-        if (!short_of_space_) return {};
-        CFSGATE_TRY(probe_space(options_.directory, options_.segment_bytes, *environment_));
-        short_of_space_ = false;
-        return {};
-    }
-    CFSGATE_TRY(make_snapshot());
-    const Sequence published = CFSGATE_TRY(reader())->journal();
-    CFSGATE_TRY(journal_->go_on_after(published));
-    CFSGATE_TRY(relearn_guests());
-    short_of_space_ = false;
-    MutexLock lock(mutex_);
-    failure_.reset();
-    log_->info(
-        "the store is back in service: a snapshot was written and a new journal segment begun");
     return {};
 }
 
@@ -262,19 +279,9 @@ Result<std::string> StoreImpl::make_snapshot() {
     const std::string name =
         CFSGATE_TRY(write_snapshot_file(options_.directory, state_.ids.store, *view));
     snapshot_at_bytes_ = journal_->bytes_written() + options_.snapshot_after_bytes;
-    const auto names = CFSGATE_TRY(snapshot_files(options_.directory));
-    for (std::size_t i = kSnapshotsKept; i < names.size(); ++i) {
-        CFSGATE_TRY(remove_file(options_.directory + "/" + names[i]));
-    }
     log_->info("{} written: {} entries, version {}", name, view->usage().entries,
                view->head().version.value());
-    if (names.size() < kSnapshotsKept) return name;
-    // The older of the kept snapshots must stay usable as well.
-    const std::string& oldest = names[kSnapshotsKept - 1];
-    const Sequence upto(std::stoull(oldest.substr(oldest.find('.') + 1)));
-    const std::int64_t oldest_time =
-        std::int64_t{options_.clock()} - std::int64_t{options_.journal_keep_seconds};
-    CFSGATE_TRY(journal_->prune(upto, options_.journal_keep_bytes, oldest_time));
+    CFSGATE_TRY(drop_old_past());
     return name;
 }
 
@@ -303,6 +310,7 @@ void StoreImpl::maintain() {
             if (stopping_) return;
             work_waiting_ = false;
         }
+        if (burst_waiting_.exchange(false)) keep_tree_before_burst();
         if (journal_->spare_wanted()) {
             if (const auto status = journal_->prepare_spare(); !status) {
                 log_->warn("{}: the next journal segment will be made when it is needed",
@@ -327,25 +335,6 @@ void StoreImpl::wake_maintenance() {
     MutexLock lock(mutex_);
     work_waiting_ = true;
     maintenance_wanted_.notify_one();
-}
-
-void StoreImpl::stop_maintenance() {
-    {
-        MutexLock lock(mutex_);
-        stopping_ = true;
-        maintenance_wanted_.notify_one();
-    }
-    if (maintenance_.joinable()) maintenance_.join();
-}
-
-Status StoreImpl::close() {
-    stop_maintenance();
-    if (failure()) return fail(Errno::InputOutput, "not marked clean: " + *failure());
-    CFSGATE_TRY(environment_->sync());
-    CFSGATE_TRY(journal_->sync());
-    MutexLock lock(ids_mutex_);
-    state_.word = StateFile::Word::Clean;
-    return write_state_file(options_.directory, state_);
 }
 
 }  // namespace cfsgate::store

@@ -20,12 +20,17 @@
 #include "store/base/result.h"
 #include "store/change_counters.h"
 #include "store/guest_registry.h"
+#include "store/history/reports.h"
 #include "store/lock_leases.h"
 #include "store/model/index.h"
 #include "store/model/inode.h"
 #include "store/model/operation.h"
 
 namespace cfsgate::store {
+
+inline constexpr const char* kTreeFileName = "tree.mdb";
+/// Files under this prefix were found damaged and put aside; nothing reads them.
+inline constexpr const char* kDamagedPrefix = "damaged.";
 
 /// Totals that the limits and statfs speak of.
 struct Usage {
@@ -124,8 +129,10 @@ struct StoreOptions {
     std::uint64_t map_bytes = 8ULL << 30;
     std::uint64_t segment_bytes = 16ULL << 20;
     std::uint64_t snapshot_after_bytes = 64ULL << 20;  ///< journal gathered since the last snapshot
+    /// The past is kept as long as it is within both (store/history/snapshots.h).
     std::uint64_t journal_keep_bytes = 256ULL << 20;
     std::uint32_t journal_keep_seconds = 30U * 24 * 3600;
+    GuardLimits guard;
     /// Names this boot of the machine; a power cut changes it.
     std::function<std::string()> boot_id;  ///< empty: /proc/sys/kernel/random/boot_id
     WallClock clock = system_wall_clock();
@@ -207,12 +214,18 @@ public:
 
     /// Why the store refuses changes; nothing while it is well.
     virtual std::optional<std::string> failure() const = 0;
+    /// Why the last change could not be stored; nothing as soon as one is stored again.
+    virtual std::optional<std::string> trouble() const = 0;
 
     /// Back to service after an error, if that is possible now: a fresh snapshot takes the place of
     /// what the journal may have lost, and a new segment that of the one which failed. After changes
     /// were refused for want of space: whether there is some again. Nothing happens to a store that
-    /// is well. By one thread, with no batch open. Errors: NoSpace, InputOutput: the cause persists.
+    /// is well. Waits for an open batch. Errors: NoSpace, InputOutput: the cause persists; Corrupt:
+    /// tree.mdb is damaged, and only the next start rebuilds it.
     virtual Status try_recover() = 0;
+    /// From now on try_recover() is called by the store itself after an error, at growing intervals.
+    /// For an owner whose changes need nothing else after an error: a cluster's do.
+    virtual void recover_by_itself() = 0;
 
     /// The notes of the last `most` annotated changes that are not older than `since`, oldest
     /// first. Reads the journal: slow, for a start.
@@ -241,6 +254,19 @@ public:
 
     /// Writes a snapshot of the tree as published and drops what it makes unnecessary.
     virtual Status write_snapshot() = 0;
+
+    /// A snapshot of the tree as published, kept until it is deleted. Errors: Invalid, Exists for
+    /// the name (is_snapshot_name()).
+    virtual Status create_snapshot(const std::string& name) = 0;
+    /// A named one, or a tree that a takeover has replaced. Errors: NotFound; Invalid for an
+    /// automatic one, which the store needs.
+    virtual Status delete_snapshot(const std::string& name) = 0;
+    /// Takes the content of what ever was at `path` or below out of this node's past; the present
+    /// stays. Repeatable, also after an end in the middle. Errors: Invalid for the root; ReadOnly
+    /// in the error state; NoSpace, InputOutput.
+    virtual Result<PurgeReport> purge_history(const std::string& path) = 0;
+    /// The last time that many entries went in a short time.
+    virtual std::optional<RemovalBurst> last_removal_burst() const = 0;
 
     /// Everything on stable storage, state "clean". Nothing may be called after it.
     virtual Status close() = 0;

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the files of the directory to a store in service.
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <random>
 
 #include "store/file_io.h"
-#include "store/journal_record.h"
+#include "store/file_sum.h"
+#include "store/history/past_tree.h"
+#include "store/history/purged.h"
+#include "store/replay.h"
 #include "store/snapshot.h"
 #include "store/store_impl.h"
-#include "store/take_over.h"
 #include "store/tree_scan.h"
 
 namespace cfsgate::store {
@@ -16,15 +21,17 @@ namespace {
 
 constexpr std::size_t kReplayBatch = 1000;
 
-std::string tree_file(const std::string& directory) { return directory + "/tree.mdb"; }
+std::string tree_file(const std::string& directory) { return directory + "/" + kTreeFileName; }
 
 Status remove_store_files(const std::string& directory) {
-    for (const char* prefix :
-         {"tree.mdb", "journal.", "snapshot.", "new.snapshot.", "spare.", kLostTreePrefix}) {
+    for (const char* prefix : {"tree.mdb", "journal.", "snapshot.", "new.snapshot.", "spare.",
+                               kLostTreePrefix, kNamedSnapshotPrefix, kDamagedPrefix}) {
         for (const std::string& name : CFSGATE_TRY(list_files(directory, prefix))) {
             CFSGATE_TRY(remove_file(directory + "/" + name));
         }
     }
+    CFSGATE_TRY(remove_leftovers(directory));
+    CFSGATE_TRY(remove_file(directory + "/" + kPurgedFileName));
     return remove_file(directory + "/" + kStateFileName);
 }
 
@@ -48,8 +55,25 @@ Status StoreImpl::open_journal() {
     journal.directory = options_.directory;
     journal.store_id = state_.ids.store;
     journal.segment_bytes = options_.segment_bytes;
-    journal.sync_segments = options_.durability == Durability::Durable;
-    journal_ = CFSGATE_TRY(Journal::open(std::move(journal), log_));
+    const bool trusted = environment_ != nullptr;
+    if (trusted) journal.at_least = CFSGATE_TRY(reader())->journal();
+    auto opened = Journal::open(journal, log_);
+    if (!opened && trusted && opened.error().code == Errno::Corrupt) {
+        return open_journal_behind_tree(std::move(journal), opened.error().detail);
+    }
+    journal_ = CFSGATE_TRY(std::move(opened));
+    return {};
+}
+
+/// The tree is as it was left, so nothing of it is lost with the journal; the history is.
+Status StoreImpl::open_journal_behind_tree(JournalOptions options, const std::string& why) {
+    const auto view = CFSGATE_TRY(reader());
+    log_->error(
+        "{}; the tree is whole, so the journal goes on behind it, at record {}; the history has a "
+        "gap there, and the damaged file stays as it is",
+        why, view->journal().value());
+    CFSGATE_TRY(write_snapshot_file(options_.directory, state_.ids.store, *view));
+    journal_ = CFSGATE_TRY(Journal::open_behind(std::move(options), view->journal(), log_));
     return {};
 }
 
@@ -58,14 +82,15 @@ Status StoreImpl::trust_tree() {
     if (::stat(tree_file(options_.directory).c_str(), &info) != 0) {
         return fail(Errno::Corrupt, tree_file(options_.directory) + " is missing");
     }
+    if (state_.clean() && state_.tree &&
+        CFSGATE_TRY(sum_file(tree_file(options_.directory))) != *state_.tree) {
+        return fail(Errno::Corrupt, tree_file(options_.directory) + " is not as it was left");
+    }
     CFSGATE_TRY(open_environment());
     const auto txn = CFSGATE_TRY(lmdb::Transaction::read(*environment_));
     const StoreIds ids = CFSGATE_TRY(read_ids(*txn));
     if (ids.store != state_.ids.store) {
         return fail(Errno::Corrupt, tree_file(options_.directory) + " belongs to another store");
-    }
-    if (CFSGATE_TRY(reader())->journal() > journal_->appended()) {
-        return fail(Errno::Corrupt, "the tree is ahead of the journal");
     }
     return {};
 }
@@ -86,6 +111,7 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
         }
         log_->error("{}; trying an older snapshot",
                     header ? name + ": belongs to another store" : header.error().detail);
+        if (!header && header.error().code == Errno::Corrupt) put_aside(name);
     }
     // With records, their versions tell whether they begin with an empty tree.
     if (!snapshots.empty() && journal_->appended() == Sequence()) {
@@ -102,7 +128,18 @@ Status StoreImpl::load_base(const std::vector<std::string>& snapshots) {
     return tree->commit();
 }
 
-Status StoreImpl::rebuild_tree() {
+/// It would count as one of those that are kept. A new one takes its place soon.
+void StoreImpl::put_aside(const std::string& snapshot) {
+    const std::string path = options_.directory + "/" + snapshot;
+    const std::string aside = options_.directory + "/" + kDamagedPrefix + snapshot;
+    if (std::rename(path.c_str(), aside.c_str()) != 0) {
+        log_->warn("{}: {}", aside, fail_posix(errno, path).value().detail);
+    }
+    snapshot_soon_ = true;
+}
+
+/// From nothing but snapshot and journal; returns how many records were replayed.
+Result<std::uint64_t> StoreImpl::rebuild_tree() {
     environment_.reset();
     const std::string file = tree_file(options_.directory);
     CFSGATE_TRY(remove_file(file));
@@ -110,24 +147,28 @@ Status StoreImpl::rebuild_tree() {
     CFSGATE_TRY(open_environment());
     const auto snapshots = CFSGATE_TRY(snapshot_files(options_.directory));
     CFSGATE_TRY(load_base(snapshots));
-    return {};
+    return replay();
 }
 
-Status StoreImpl::replay_record(TreeWriter& tree, std::string_view payload) {
-    if (is_takeover_record(payload)) {
-        return replay_takeover(tree, CFSGATE_TRY(decode_takeover_record(payload)));
+/// Where the tree cannot be rebuilt, the file that was there is left for a repair.
+Result<std::uint64_t> StoreImpl::replace_tree() {
+    const std::string file = tree_file(options_.directory);
+    const std::string aside = options_.directory + "/" + kDamagedPrefix + kTreeFileName;
+    if (std::rename(file.c_str(), aside.c_str()) != 0 && errno != ENOENT) {
+        return fail_posix(errno, aside);
     }
-    const JournalRecord record = CFSGATE_TRY(decode_journal_record(payload));
-    // The daemon's own start after this. And what was applied once is not judged again: the guest
-    // list of that time may have known less than the tree says.
-    GuestRegistry guests;
-    ChangeCounters counters;
-    LockLeases leases(options_.clock);
-    const RemovalObserver nobody;
-    ApplyContext context{tree, guests, leases, counters, nobody};
-    const Applied applied = apply(context, record.operation, record.stamp);
-    if (applied.ok && applied.version == record.version) return {};
-    return fail(Errno::Corrupt, "does not apply to the tree");
+    auto rebuilt = rebuild_tree();
+    if (!rebuilt && rebuilt.error().code == Errno::NoSpace) {
+        CFSGATE_TRY(remove_file(aside));
+        rebuilt = rebuild_tree();
+    }
+    if (rebuilt) {
+        CFSGATE_TRY(remove_file(aside));
+        return rebuilt;
+    }
+    environment_.reset();
+    if (std::rename(aside.c_str(), file.c_str()) == 0 && !state_.clean()) distrust_tree();
+    return rebuilt;
 }
 
 /// Applies the records that the tree lacks; returns how many.
@@ -140,7 +181,7 @@ Result<std::uint64_t> StoreImpl::replay() {
         journal_->read(tree->journal(), [&](Sequence sequence, std::string_view payload) -> Status {
             const std::string where = "journal record " + std::to_string(sequence.value());
             if (sequence != expected) return fail(Errno::Corrupt, where + ": records are missing");
-            if (const auto status = replay_record(*tree, payload); !status) {
+            if (const auto status = replay_record(*tree, payload, options_.clock); !status) {
                 return fail(Errno::Corrupt, where + ": " + status.error().detail);
             }
             tree->set_journal(sequence);
@@ -213,18 +254,20 @@ Status StoreImpl::start(bool filling) {
         return tl::unexpected(found.error());
     }
 
-    CFSGATE_TRY(open_journal());
+    CFSGATE_TRY(remove_leftovers(options_.directory));
+    directory_ = CFSGATE_TRY(open_file(options_.directory, O_RDONLY | O_DIRECTORY));
+    directory_id_ = CFSGATE_TRY(file_id(directory_.get(), options_.directory));
     if (start_kind_ == StartKind::Clean || start_kind_ == StartKind::Resumed) {
         if (const Status trusted = trust_tree(); !trusted) {
             log_->error("{}; rebuilding the tree from snapshot and journal",
                         trusted.error().detail);
             start_kind_ = StartKind::Rebuilt;
+            environment_.reset();
         }
     }
-    if (start_kind_ == StartKind::Fresh || start_kind_ == StartKind::Rebuilt) {
-        CFSGATE_TRY(rebuild_tree());
-    }
-    const std::uint64_t replayed = CFSGATE_TRY(replay());
+    CFSGATE_TRY(open_journal());
+    const bool anew = start_kind_ == StartKind::Fresh || start_kind_ == StartKind::Rebuilt;
+    const std::uint64_t replayed = CFSGATE_TRY(anew ? replace_tree() : replay());
     CFSGATE_TRY(learn_from_tree());
     log_->info("store opened: {}, {} journal records replayed", to_string(start_kind_), replayed);
 
@@ -233,7 +276,7 @@ Status StoreImpl::start(bool filling) {
         state_.boot_id = boot_id;
         CFSGATE_TRY(write_state_file(options_.directory, state_));
     }
-    snapshot_at_bytes_ = options_.snapshot_after_bytes;
+    snapshot_at_bytes_ = snapshot_soon_ ? 0 : options_.snapshot_after_bytes;
     maintenance_ = std::thread([this] { maintain(); });
     wake_maintenance();
     return {};

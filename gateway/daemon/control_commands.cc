@@ -2,6 +2,8 @@
 #include "gateway/daemon/control_commands.h"
 
 #include "gateway/daemon/await.h"
+#include "gateway/daemon/backup_command.h"
+#include "gateway/daemon/requests.h"
 #include "store/base/base64.h"
 #include "store/checker.h"
 #include "store/config_db/config_db.h"
@@ -12,17 +14,17 @@ namespace {
 
 using nlohmann::json;
 
-Result<std::string> text_of(const json& request, const char* key) {
-    const auto field = request.find(key);
-    if (field == request.end() || !field->is_string()) {
-        return fail(Errno::Invalid, std::string("the request has no text \"") + key + "\"");
-    }
-    return field->get<std::string>();
-}
-
-bool is_set(const json& request, const char* key) {
-    const auto field = request.find(key);
-    return field != request.end() && field->is_boolean() && field->get<bool>();
+/// By the cluster's node list. Local mode stamps changes with 0.
+HistoryCommands::NodeName node_names(replication::ClusterSequencer* cluster) {
+    return [cluster](NodeId id) -> std::string {
+        if (id == NodeId(0)) return "local";
+        if (cluster != nullptr) {
+            for (const auto& node : cluster->cluster_status().nodes) {
+                if (node.id == id) return node.name;
+            }
+        }
+        return "node " + std::to_string(id.value());
+    };
 }
 
 const char* kind_name(FileKind kind) {
@@ -74,6 +76,7 @@ ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
                                  replication::ClusterSequencer* cluster)
     : store_(store),
       tree_(files, deadline),
+      history_(store, files, state_directory, deadline, node_names(cluster)),
       state_directory_(std::move(state_directory)),
       status_(std::move(status)),
       nfs_(nfs),
@@ -83,11 +86,13 @@ ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
 
 Result<json> ControlCommands::run(const json& request, const std::stop_token& stop) {
     const std::string command = CFSGATE_TRY(text_of(request, "command"));
-    if (command == "status") return status_(is_set(request, "checksum"));
+    if (command == "status") return status(request);
+    if (auto answer = history_.run(command, request, stop)) return std::move(*answer);
     if (command == "check") return check();
     if (command == "nfs-clients") return nfs_.clients();
     if (command == "snapshot") return snapshot();
     if (command == "export") return export_database(request);
+    if (command == "backup") return back_up_tree(request, stop);
     if (command == "get") return get(request);
     if (command == "ls") return list(request);
     if (command == "sync") {
@@ -98,6 +103,12 @@ Result<json> ControlCommands::run(const json& request, const std::stop_token& st
         CFSGATE_TRY(change(command, request, stop));
     }
     return json::object();
+}
+
+Result<json> ControlCommands::status(const json& request) const {
+    json status = CFSGATE_TRY(status_(is_set(request, "checksum")));
+    status["restore"] = history_.restore_progress();
+    return status;
 }
 
 /// Everything that any node was told is done before this call is seen here after it.
@@ -129,6 +140,16 @@ Result<json> ControlCommands::export_database(const json& request) const {
     CFSGATE_TRY(store::write_config_db(file, tree));
     CFSGATE_TRY(store::mark_as_known(state_directory_, file));
     return json{{"version", tree.head.version.value()}, {"entries", tree.entries.size()}};
+}
+
+Result<json> ControlCommands::back_up_tree(const json& request, const std::stop_token& stop) const {
+    const json status = CFSGATE_TRY(status_(false));
+    const json mount = status.value("mount", json::object());
+    return back_up({.store = store_,
+                    .state_directory = state_directory_,
+                    .mount_point = mount.value("point", ""),
+                    .node = status.value("node", "")},
+                   request, stop);
 }
 
 Result<json> ControlCommands::get(const json& request) const {

@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 
+#include "gateway/daemon/history_commands.h"
 #include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/tree_access.h"
 #include "replication/cluster_sequencer.h"
@@ -29,9 +30,12 @@ public:
     Result<nlohmann::json> run(const nlohmann::json& request, const std::stop_token& stop);
 
 private:
+    Result<nlohmann::json> status(const nlohmann::json& request) const;
     Result<nlohmann::json> check() const;
     Result<nlohmann::json> snapshot() const;
     Result<nlohmann::json> export_database(const nlohmann::json& request) const;
+    Result<nlohmann::json> back_up_tree(const nlohmann::json& request,
+                                        const std::stop_token& stop) const;
     Result<nlohmann::json> get(const nlohmann::json& request) const;
     Result<nlohmann::json> list(const nlohmann::json& request) const;
     Status sync(const std::stop_token& stop);
@@ -41,6 +45,7 @@ private:
 
     store::Store& store_;
     TreeAccess tree_;
+    HistoryCommands history_;
     std::string state_directory_;
     StatusSource status_;
     const NfsService& nfs_;

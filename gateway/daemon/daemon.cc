@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/daemon.h"
 
+#include <malloc.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "gateway/daemon/crash_guard.h"
 #include "gateway/daemon/database_choice.h"
 #include "gateway/daemon/directories.h"
 #include "gateway/daemon/mount_point.h"
@@ -54,6 +56,8 @@ store::StoreOptions store_options(const Options& options) {
     store::StoreOptions result;
     result.directory = options.state_directory;
     result.durability = options.durability;
+    result.journal_keep_seconds = options.history_days * 24U * 3600U;
+    result.journal_keep_bytes = options.history_mib << 20;
     return result;
 }
 
@@ -170,8 +174,11 @@ Status Daemon::lock_state() {
 Status Daemon::open_store() {
     doing_ = "opening the store";
     const Logger log = logging_.part("store");
+    CFSGATE_TRY(install_crash_guard(options_.state_directory));
     CFSGATE_TRY(choose_database(store_options(options_), options_.use, log));
     store_ = CFSGATE_TRY(store::Store::open(store_options(options_), log));
+    // An import, or the journal's last segment, was in memory whole; malloc would keep that.
+    ::malloc_trim(0);
     if (!options_.local) CFSGATE_TRY(take_in_corosync_conf());
     CFSGATE_TRY(make_sequencer());
     FileSystemOptions options;
@@ -246,6 +253,7 @@ Status Daemon::name_file_system() {
 
 Status Daemon::make_sequencer() {
     if (!CFSGATE_TRY(belongs_to_cluster())) {
+        store_->recover_by_itself();
         sequencer_ = replication::make_local_sequencer(*store_, system_wall_clock());
         return {};
     }

@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/database_choice.h"
 
-#include <algorithm>
-#include <array>
 #include <ctime>
-#include <filesystem>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <system_error>
-#include <vector>
 
 #include "store/checker.h"
 #include "store/config_db/config_db.h"
 #include "store/config_db/import_mark.h"
+#include "store/store_files.h"
 
 namespace cfsgate::gateway::daemon {
 namespace {
-
-namespace fs = std::filesystem;
 
 Status import_database(const store::StoreOptions& options, const store::ConfigDb& database,
                        const std::string& fingerprint, const Logger& log) {
@@ -28,47 +20,6 @@ Status import_database(const store::StoreOptions& options, const store::ConfigDb
     log->info("{}: imported version {}, {} entries", store::config_db_path(options.directory),
               database.head.version.value(), database.entries.size());
     return {};
-}
-
-bool is_store_file(std::string_view name) {
-    constexpr std::array kPrefixes{std::string_view("tree.mdb"), std::string_view("journal."),
-                                   std::string_view("spare.journal"),
-                                   std::string_view("snapshot.")};
-    return name == "state" ||
-           std::any_of(kPrefixes.begin(), kPrefixes.end(),
-                       [&](std::string_view prefix) { return name.starts_with(prefix); });
-}
-
-std::string dated_folder(const std::string& directory) {
-    const std::time_t now = std::time(nullptr);
-    std::tm local{};
-    ::localtime_r(&now, &local);
-    std::array<char, 32> text{};
-    std::strftime(text.data(), text.size(), "%Y%m%d-%H%M%S", &local);
-    return directory + "/store-" + text.data();
-}
-
-/// Returns the folder.
-Result<std::string> move_store_aside(const std::string& directory) {
-    std::error_code error;
-    std::vector<fs::path> files;
-    for (fs::directory_iterator at(directory, error), end; !error && at != end;
-         at.increment(error)) {
-        if (is_store_file(at->path().filename().string())) files.push_back(at->path());
-    }
-    if (error) return fail_posix(error.value(), directory + ": list");
-    // The state file tells that there is a store: it goes last, so that a crash hides none.
-    std::partition(files.begin(), files.end(),
-                   [](const fs::path& file) { return file.filename() != "state"; });
-    std::string folder = dated_folder(directory);
-    if (!fs::create_directory(folder, error)) {
-        return fail(Errno::Exists, folder + ": cannot be created to hold the old store");
-    }
-    for (const fs::path& file : files) {
-        fs::rename(file, fs::path(folder) / file.filename(), error);
-        if (error) return fail_posix(error.value(), file.string() + ": move to " + folder);
-    }
-    return folder;
 }
 
 std::string version_of_store(const std::string& directory) {
@@ -99,7 +50,8 @@ Status replace_store(const store::StoreOptions& options, const std::string& fing
     // Read it before anything moves: a database that is refused changes nothing.
     const auto database =
         CFSGATE_TRY(store::read_config_db(store::config_db_path(options.directory)));
-    const std::string folder = CFSGATE_TRY(move_store_aside(options.directory));
+    const std::string folder = CFSGATE_TRY(
+        store::move_store_aside(options.directory, store::folder_time(std::time(nullptr))));
     log->warn("{}: the former store is kept in {}", options.directory, folder);
     return import_database(options, database, fingerprint, log);
 }

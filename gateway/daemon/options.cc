@@ -62,6 +62,9 @@ po::options_description settings() {
         "in a cluster: a change returns when it is stored here, or when others have it too")(
         "chmod", word("strict|lenient", "strict"),
         "refuse a chmod that the path does not allow, or ignore it")(
+        "history-days", number("DAYS", defaults.history_days), "how long the past is kept")(
+        "history-mib", number("MIB", defaults.history_mib),
+        "how much of the past is kept, in MiB of journal; the nearer of both limits counts")(
         "tree-bytes-max", number("BYTES", defaults.tree_bytes_max), "limit of all file contents")(
         "entries-max", number("COUNT", defaults.entries_max), "limit of files and directories")(
         "deadline", number("SECONDS", static_cast<std::uint64_t>(defaults.deadline.count())),
@@ -146,6 +149,9 @@ Options to_options(const po::variables_map& values, std::string identity) {
     if (is_second(values, "chmod", "strict", "lenient")) {
         options.chmod_policy = ChmodPolicy::Lenient;
     }
+    options.history_days =
+        static_cast<std::uint32_t>(number_within(values, "history-days", 1, 36500));
+    options.history_mib = number_within(values, "history-mib", 1, 1ULL << 20);
     options.tree_bytes_max = number_within(values, "tree-bytes-max", 1, 4ULL << 30);
     options.entries_max = number_within(values, "entries-max", 1, 16ULL << 20);
     options.deadline = std::chrono::seconds(number_within(values, "deadline", 1, 3600));

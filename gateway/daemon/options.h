@@ -39,6 +39,8 @@ struct Options {
     store::Durability durability = store::Durability::Durable;
     replication::Ack ack = replication::Ack::Delivery;
     ChmodPolicy chmod_policy = ChmodPolicy::Strict;
+    std::uint32_t history_days = 30;
+    std::uint64_t history_mib = 256;
     std::uint64_t tree_bytes_max = limits::kTreeBytesMax;
     std::uint64_t entries_max = limits::kEntriesMax;
     std::chrono::seconds deadline{30};

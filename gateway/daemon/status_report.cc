@@ -35,15 +35,26 @@ json store_part(const StatusSources& sources) {
     const store::JournalStatus journal = sources.store.journal_status();
     const bool durable = sources.options.durability == store::Durability::Durable;
     const auto failure = sources.store.failure();
+    const auto trouble = sources.store.trouble();
     return {{"state", sources.options.state_directory},
             {"durability", durable ? "durable" : "relaxed"},
             {"start", std::string(to_string(sources.store.start_kind()))},
             {"failure", failure ? json(*failure) : json()},
+            {"trouble", trouble ? json(*trouble) : json()},
             {"journal",
              {{"appended", journal.appended.value()},
               {"synced", journal.synced.value()},
               {"segments", journal.segments},
               {"bytes", journal.bytes}}}};
+}
+
+json guard_part(const StatusSources& sources) {
+    const auto burst = sources.store.last_removal_burst();
+    if (!burst) return {};
+    return {{"time", burst->time},
+            {"removed", burst->removed},
+            {"path", burst->path},
+            {"snapshot", burst->snapshot.empty() ? json() : json(burst->snapshot)}};
 }
 
 json sequencer_part(const StatusSources& sources) {
@@ -148,6 +159,7 @@ Result<json> make_status(const StatusSources& sources, const ControlCounters& co
         {"started", sources.start_time}, {"quorate", sources.sequencer.quorate()}};
     status["tree"] = CFSGATE_TRY(tree_part(sources, with_checksum));
     status["store"] = store_part(sources);
+    status["guard"] = guard_part(sources);
     status["mount"] = mount_part(sources);
     status["nfs"] = sources.nfs.status();
     status["sequencer"] = sequencer_part(sources);

@@ -122,6 +122,22 @@ Status TreeAccess::put(const std::string& path, std::string content, const std::
     return status;
 }
 
+Status TreeAccess::create(const std::string& path, const std::stop_token& stop) {
+    const Place place = CFSGATE_TRY(find_place(path));
+    CFSGATE_TRY(about(path, open_for_put(place, stop)));
+    return {};
+}
+
+Status TreeAccess::set_time(const std::string& path, std::uint32_t seconds,
+                            const std::stop_token& stop) {
+    const FileId entry = CFSGATE_TRY(find(path)).id;
+    CFSGATE_TRY(about(
+        path, await<Attributes>(
+                  [&](auto done) { files_.set_mtime(kRoot, entry, seconds, std::move(done)); },
+                  deadline_, stop)));
+    return {};
+}
+
 Status TreeAccess::remove(const std::string& path, const std::stop_token& stop) {
     const Place place = CFSGATE_TRY(find_place(path));
     const auto entry = CFSGATE_TRY(about(path, files_.lookup(kRoot, place.directory, place.name)));

@@ -30,6 +30,9 @@ public:
     Result<std::string> get(const std::string& path) const;
     /// Creates the file or replaces its whole content, durably, in one operation if it exists.
     Status put(const std::string& path, std::string content, const std::stop_token& stop);
+    /// An empty file, unless there is a file.
+    Status create(const std::string& path, const std::stop_token& stop);
+    Status set_time(const std::string& path, std::uint32_t seconds, const std::stop_token& stop);
     /// A file or an empty directory.
     Status remove(const std::string& path, const std::stop_token& stop);
     Status rename(const std::string& from, const std::string& to, const std::stop_token& stop);

@@ -6,12 +6,16 @@ packages_to_build="cmake g++ libboost-dev libboost-program-options-dev libcmap-d
     libsqlite3-dev libssl-dev libsystemd-dev libtirpc-dev libvotequorum-dev ninja-build
     nlohmann-json3-dev pkg-config rpcsvc-proto"
 packages_to_run="fuse3 mount"
+# scripts/package.
+packages_to_package="dpkg-dev file gzip python3"
 # The tests: their framework, the checks, and the tools whose behaviour on the mount they look at.
-packages_to_test="ansible-core clang-format corosync corosync-qdevice corosync-qnetd git iproute2
+packages_to_test="ansible-core clang-format corosync corosync-qdevice corosync-qnetd git groff-base iproute2
     libgmock-dev libgtest-dev nano nfs-common procps python3 python3-pytest rsync sqlite3
     user-mode-linux util-linux vim"
 # Only scripts/fuzz.
 packages_to_fuzz="clang libclang-rt-14-dev"
+# Only scripts/bench: the plots of its report.
+packages_to_bench="e2fsprogs python3-matplotlib"
 
 # Prints those of the packages that are not installed.
 missing_packages() {

@@ -2,6 +2,7 @@
 // Thin owners of an LMDB environment and its transactions; the only users of <lmdb.h>.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,13 +32,15 @@ struct EnvironmentOptions {
     std::string file;
     std::uint64_t map_bytes = 0;
     bool read_only = false;
+    bool alone = false;  ///< nobody else has the file: needs no file with locks beside it
 };
 
 /// One environment, opened once per process. Commits are not flushed: the journal is what makes a
 /// change durable. Threads: any; one write transaction at a time.
 class Environment {
 public:
-    /// Errors: Corrupt where the file is no LMDB file of ours, else what the system says.
+    /// Errors: Corrupt where the file is no LMDB file of ours or is cut short, else what the system
+    /// says.
     static Result<std::unique_ptr<Environment>> open(const EnvironmentOptions& options);
     ~Environment();
     Environment(const Environment&) = delete;
@@ -46,18 +49,33 @@ public:
     /// Forces everything to stable storage.
     Status sync();
 
+    /// After a commit that failed at its very end LMDB refuses every further transaction.
+    bool is_stuck() const { return stuck_; }
+    /// Opens the file anew if it is stuck. Read transactions that are open end as they began; a write
+    /// transaction must not be open. Errors: Busy while readers of before are there; as open().
+    Status unstick();
+    /// Opens the file anew in any case: then nothing of earlier pages is in LMDB's buffers, from
+    /// where it could come into the file again. As unstick(); after an error it is stuck.
+    Status renew() {
+        stuck_ = true;
+        return unstick();
+    }
+
 private:
     friend class Transaction;
+    struct Handle;
     Environment() = default;
-    Result<MDB_txn*> begin_read();
-    void end_read(MDB_txn* txn) noexcept;
+    std::shared_ptr<Handle> handle() const;
+    Result<MDB_txn*> begin_read(std::shared_ptr<Handle>& handle);
+    void end_read(const std::shared_ptr<Handle>& handle, MDB_txn* txn) noexcept;
+    tl::unexpected<Error> fail_to_write(int code, const char* what) const;
+    Status wait_for_retired();
 
-    std::string file_;
-    MDB_env* env_ = nullptr;
-    unsigned tables_[kTables] = {};
-    Mutex mutex_;
-    /// Ended read transactions, kept for renewal: that costs no lock of LMDB's reader table.
-    std::vector<MDB_txn*> idle_readers_ CFSGATE_GUARDED_BY(mutex_);
+    EnvironmentOptions options_;
+    mutable Mutex mutex_;
+    std::shared_ptr<Handle> handle_ CFSGATE_GUARDED_BY(mutex_);
+    std::shared_ptr<Handle> retired_;  ///< of before unstick(), while it has readers
+    std::atomic<bool> stuck_{false};
 };
 
 /// Ends with abort unless committed. Views of values live until the next write or the end.
@@ -100,10 +118,14 @@ public:
     Status commit();
 
 private:
-    Transaction(Environment& environment, MDB_txn* txn, bool writing)
-        : environment_(environment), txn_(txn), writing_(writing) {}
+    Transaction(Environment& environment, std::shared_ptr<Environment::Handle> handle, MDB_txn* txn,
+                bool writing)
+        : environment_(environment), handle_(std::move(handle)), txn_(txn), writing_(writing) {}
+    unsigned id_of(Table table) const;
+    tl::unexpected<Error> fail_to(const char* what, int code) const;
 
     Environment& environment_;
+    std::shared_ptr<Environment::Handle> handle_;
     MDB_txn* txn_;
     bool writing_;
 };

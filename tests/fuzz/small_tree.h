@@ -75,6 +75,10 @@ public:
     }
 
     gateway::nfs::AdapterPtr adapter() const { return adapter_; }
+    /// These hold until the next reset().
+    store::Store& store() const { return *store_; }
+    gateway::FileSystem& files() const { return *files_; }
+    const std::string& directory() const { return directory_.path(); }
     Version version() const { return test::take(store_->read())->head().version; }
 
 private:

@@ -79,6 +79,41 @@ TEST_F(ArgumentsTest, TopHasAnIntervalAndACount) {
     EXPECT_EQ(refused(OptionSet::Top, {"-n", "0"}), kUsage);
 }
 
+TEST_F(ArgumentsTest, HistoryHasPlacesInThePast) {
+    EXPECT_EQ(parsed(OptionSet::Log, {}).count, 100);
+    const Arguments log = parsed(OptionSet::Log, {"-n", "5", "--since", "1h", "--until", "13:45",
+                                                  "--reverse", "--json", "path"});
+    EXPECT_EQ(log.count, 5);
+    EXPECT_EQ(log.since, "1h");
+    EXPECT_EQ(log.until, "13:45");
+    EXPECT_TRUE(log.reverse && log.json);
+    const Arguments restore = parsed(OptionSet::Restore, {"--all", "--at", "1h", "--dry-run"});
+    EXPECT_TRUE(restore.all && restore.dry_run);
+    EXPECT_EQ(restore.at, "1h");
+    EXPECT_EQ(parsed(OptionSet::Restore, {"--all", "--version", "#5"}).version, "#5");
+    EXPECT_EQ(refused(OptionSet::Log, {"-n", "0"}), kUsage);
+    EXPECT_EQ(refused(OptionSet::Log, {"--all"}), kUsage);
+    EXPECT_EQ(refused(OptionSet::Daemon, {"--dry-run"}), kUsage);
+}
+
+TEST_F(ArgumentsTest, BackupsAndRecovery) {
+    const Arguments backup = parsed(OptionSet::Backup, {"--force", "--check", "file"});
+    EXPECT_TRUE(backup.force && backup.check_only);
+    EXPECT_EQ(parsed(OptionSet::Backup, {}, "node-name = n1\n").node_name, "n1");
+    EXPECT_EQ(parsed(OptionSet::Backup, {"--node-name", "n2"}, "node-name = n1\n").node_name, "n2");
+    // What recover moves is asked for by name.
+    EXPECT_EQ(parsed(OptionSet::Recover, {}, "node-name = n1\n").node_name, "");
+    EXPECT_TRUE(parsed(OptionSet::Recover, {"--replace", "--node-name=n2"}).replace);
+    EXPECT_TRUE(parsed(OptionSet::Repair, {"--dry-run"}).dry_run);
+    EXPECT_EQ(refused(OptionSet::Repair, {"--force"}), kUsage);
+}
+
+TEST_F(ArgumentsTest, WhetherAStateDirectoryWasNamed) {
+    EXPECT_FALSE(parsed(OptionSet::Daemon, {}).state_given);
+    EXPECT_TRUE(parsed(OptionSet::Daemon, {"--state", "/s"}).state_given);
+    EXPECT_TRUE(parsed(OptionSet::Daemon, {}, "state = /s\n").state_given);
+}
+
 TEST_F(ArgumentsTest, CorosyncConfIsTheConfiguredOneUnlessNamed) {
     EXPECT_EQ(parsed(OptionSet::Doctor, {}, "corosync-conf = /x\n").corosync_conf, "/x");
     EXPECT_EQ(

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <future>
 
 #include <gtest/gtest.h>
@@ -40,6 +41,24 @@ TEST(DirectoryLockTest, WaitsForTheHolder) {
     });
     first.reset();
     EXPECT_TRUE(second.get());
+}
+
+TEST(DirectoryLockTest, ReadersShareItAndMakeNothing) {
+    const test::TempDirectory directory;
+    const auto nobody = DirectoryLock::share(directory.path());
+    ASSERT_TRUE(nobody);
+    EXPECT_FALSE(nobody->has_value());
+    EXPECT_FALSE(std::filesystem::exists(directory.file(".pmxcfs.lockfile")));
+    {
+        const auto owner = DirectoryLock::acquire(directory.path(), seconds(0));
+        const auto refused = DirectoryLock::share(directory.path());
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, Errno::Busy);
+    }
+    const auto one = DirectoryLock::share(directory.path());
+    const auto other = DirectoryLock::share(directory.path());
+    EXPECT_TRUE(one && one->has_value() && other && other->has_value());
+    EXPECT_FALSE(DirectoryLock::acquire(directory.path(), seconds(0)));
 }
 
 TEST(DirectoryLockTest, WithoutADirectory) {

@@ -700,7 +700,8 @@ TEST_F(StoreTest, SnapshotsAndSegmentsAreBounded) {
         ASSERT_EQ(result_of(*store, CreateFile{"g"}), 0);
         take(store->write_snapshot());
     }
-    EXPECT_LE(directory.files("snapshot.").size(), 2U);
+    // Two, and one for each part of the journal that is kept.
+    EXPECT_LE(directory.files("snapshot.").size(), 4U);
     EXPECT_LE(directory.files("journal.").size(), 6U);
     EXPECT_EQ(directory.findings(), "");
 }
@@ -748,22 +749,40 @@ TEST_F(StoreTest, ADamagedRecordInTheMiddleIsRefused) {
     EXPECT_NE(store.error().detail.find("record"), std::string::npos);
 }
 
-TEST_F(StoreTest, ADamagedHeaderOfTheLastSegmentIsRefused) {
+TEST_F(StoreTest, ADamagedHeaderOfTheLastSegmentIsRefusedWhereTheTreeIsNotTrusted) {
     directory.options.segment_bytes = 4096;
-    fill(0, 20, 1000);
+    const std::string expected = fill(0, 20, 1000);
     const std::string last = segment(directory.files("journal.").size() - 1);
-    std::string bytes = test::read_file(last);
+    const std::string whole = test::read_file(last);
+    std::string bytes = whole;
     ASSERT_NE(bytes.find_first_not_of('\0', 64), std::string::npos) << "holds no record";
     bytes[3] ^= 1;
     test::write_file(last, bytes);
-    for (const bool power_cut : {false, true}) {
-        if (power_cut) directory.pretend_power_cut();
+    const std::string state = test::read_file(directory.file("state"));
+    const std::string tree = test::read_file(directory.file("tree.mdb"));
+    directory.pretend_power_cut();
+    const std::string left = test::read_file(directory.file("tree.mdb"));
+    for (int attempt = 0; attempt < 2; ++attempt) {
         const auto store = directory.try_open();
         ASSERT_FALSE(store);
         EXPECT_EQ(store.error().code, Errno::Corrupt);
         EXPECT_NE(store.error().detail.find(last), std::string::npos);
     }
     EXPECT_EQ(test::read_file(last), bytes) << "the evidence is gone";
+    EXPECT_EQ(test::read_file(directory.file("tree.mdb")), left);
+
+    // Where tree.mdb can be trusted it is all that is needed.
+    test::write_file(directory.file("state"), state);
+    test::write_file(directory.file("tree.mdb"), tree);
+    {
+        const auto store = directory.open();
+        EXPECT_EQ(store->start_kind(), StartKind::Resumed);
+        EXPECT_EQ(checksum_of(*store), expected);
+        EXPECT_EQ(result_of(*store, CreateFile{"after"}), 0);
+    }
+    EXPECT_EQ(test::read_file(last), bytes);
+    directory.pretend_power_cut();
+    EXPECT_TRUE(exists_in(*directory.open(), "after"));
 }
 
 TEST_F(StoreTest, ASegmentThatWasNeverFilledIsBegunAnew) {
@@ -814,16 +833,23 @@ TEST_F(StoreTest, AMissingOrDamagedTreeIsRebuilt) {
     expect_rebuilt("another store's");
 }
 
-TEST_F(StoreTest, ATreeAheadOfTheJournalIsRebuilt) {
+TEST_F(StoreTest, AJournalBehindTheTreeCostsHistoryAlone) {
     directory.options.segment_bytes = 4096;
-    const std::string before = fill(0, 2);
+    fill(0, 2);
     const std::string journal = test::read_file(segment(0));
-    fill(2, 2);
+    const std::string expected = fill(2, 2);
     test::write_file(segment(0), journal);
     EXPECT_NE(directory.findings().find("ahead of the journal"), std::string::npos);
-    const auto store = directory.open();
-    EXPECT_EQ(store->start_kind(), StartKind::Rebuilt);
-    EXPECT_EQ(checksum_of(*store), before);
+    {
+        const auto store = directory.open();
+        EXPECT_EQ(store->start_kind(), StartKind::Resumed);
+        EXPECT_EQ(checksum_of(*store), expected);
+        EXPECT_EQ(result_of(*store, CreateFile{"after"}), 0);
+    }
+    EXPECT_EQ(directory.findings(), "");
+    EXPECT_EQ(test::read_file(segment(0)), journal);
+    directory.pretend_power_cut();
+    EXPECT_TRUE(exists_in(*directory.open(), "after"));
 }
 
 TEST_F(StoreTest, AMissingOrDamagedStateFileIsRefused) {

@@ -536,7 +536,10 @@ TEST_F(TakeOverTest, ARecordThatDoesNotGiveTheTreeOfThatTimeStopsTheStart) {
     directory.open();
     {
         const StateFile state = take(read_state_file(directory.path()));
-        JournalOptions options{directory.path(), state.ids.store, 64 << 10, false};
+        JournalOptions options;
+        options.directory = directory.path();
+        options.store_id = state.ids.store;
+        options.segment_bytes = 64 << 10;
         const auto journal = take(Journal::open(options, null_logger()));
         journal->add(encode_takeover_record(record));
         take(journal->write());

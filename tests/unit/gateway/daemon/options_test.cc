@@ -49,6 +49,8 @@ TEST_F(OptionsTest, DefaultsAreThoseOfTheOriginal) {
     EXPECT_EQ(options.control, "/run/cfsgate/control");
     EXPECT_EQ(options.durability, store::Durability::Durable);
     EXPECT_EQ(options.chmod_policy, ChmodPolicy::Strict);
+    EXPECT_EQ(options.history_days, 30U);
+    EXPECT_EQ(options.history_mib, 256U);
     EXPECT_EQ(options.tree_bytes_max, 128UL << 20);
     EXPECT_EQ(options.entries_max, 256UL << 10);
     EXPECT_EQ(options.use, DatabaseChoice::Ask);
@@ -84,6 +86,10 @@ TEST_F(OptionsTest, ReadsEveryOption) {
                                     "1000",
                                     "--entries-max",
                                     "10",
+                                    "--history-days",
+                                    "3",
+                                    "--history-mib",
+                                    "4",
                                     "--chmod",
                                     "lenient",
                                     "--deadline",
@@ -101,6 +107,8 @@ TEST_F(OptionsTest, ReadsEveryOption) {
     EXPECT_EQ(options.node_name, "n1");
     EXPECT_EQ(options.durability, store::Durability::Relaxed);
     EXPECT_EQ(options.chmod_policy, ChmodPolicy::Lenient);
+    EXPECT_EQ(options.history_days, 3U);
+    EXPECT_EQ(options.history_mib, 4U);
     EXPECT_EQ(options.tree_bytes_max, 1000U);
     EXPECT_EQ(options.entries_max, 10U);
     EXPECT_EQ(options.deadline, std::chrono::seconds(7));
@@ -130,7 +138,8 @@ TEST_F(OptionsTest, AWrongOptionEndsWithOne) {
     for (const char* word :
          {"--nonsense", "-x", "--loca", "--debug=yes", "--mount", "--mount=", "--durability=maybe",
           "--chmod=x", "--deadline=0", "--nfs-grace=-1", "--nfs-rpcbind=x", "--deadline=-1",
-          "--deadline=5s", "--entries-max=", "--tree-bytes-max=99999999999999", "--use=both"}) {
+          "--deadline=5s", "--history-days=0", "--history-mib=0",
+          "--entries-max=", "--tree-bytes-max=99999999999999", "--use=both"}) {
         const EarlyExit exit = refuse({word});
         EXPECT_EQ(exit.code, 1) << word;
         EXPECT_FALSE(exit.error.empty()) << word;
