@@ -128,6 +128,8 @@ class Guest:
     in /tmp or the like; `share`: such that are writable too. Content that one side changes while the
     other has it open is not carried over reliably."""
 
+    boot_seconds_max = BOOT_SECONDS_MAX
+
     def __init__(self, name="pve1", memory=768, seconds=600, network=None, see=(), share=(),
                  modules=()):
         self.name = name
@@ -172,7 +174,7 @@ class Guest:
         live.append(self)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        end = time.monotonic() + BOOT_SECONDS_MAX
+        end = time.monotonic() + self.boot_seconds_max
         while self.release is None and not self.dead and time.monotonic() < end:
             time.sleep(0.01)
         shutil.rmtree(base)  # nothing of it is needed any more, and nobody may be left to do it later
