@@ -24,6 +24,8 @@ constexpr std::string_view kHeaderName = "__version__";
 enum Column : int { kInode, kParent, kVersion, kWriter, kMtime, kType, kName, kData };
 constexpr std::array<const char*, 8> kColumnNames{"inode", "parent", "version", "writer",
                                                   "mtime", "type",   "name",    "data"};
+std::string name_of(Column column) { return kColumnNames[static_cast<std::size_t>(column)]; }
+
 constexpr const char* kSelect =
     "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree";
 
@@ -161,7 +163,7 @@ private:
 
     std::int64_t take_integer(Column column) {
         if (type_of(column) == SQLITE_INTEGER) return sqlite3_column_int64(row_, column);
-        refuse(std::string(kColumnNames[column]) + " is not an integer");
+        refuse(name_of(column) + " is not an integer");
         return 0;
     }
 
@@ -173,8 +175,7 @@ private:
     std::uint32_t take_u32(Column column) {
         const auto value = take_integer(column);
         if (value < 0 || value > std::numeric_limits<std::uint32_t>::max()) {
-            refuse(std::string(kColumnNames[column]) + " " + std::to_string(value) +
-                   " is out of range");
+            refuse(name_of(column) + " " + std::to_string(value) + " is out of range");
             return 0;
         }
         return static_cast<std::uint32_t>(value);
