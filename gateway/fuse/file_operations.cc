@@ -185,8 +185,11 @@ void do_write(fuse_req_t request, fuse_ino_t, const char* bytes, std::size_t siz
         at = 0;
     }
     data.append(bytes, size);
+    const FileId id = handle->file->id();
+    adapter.cache.write_begins(id);
     adapter.files.write(*handle->file, at, std::move(data), mode,
-                        [&adapter, reply, held, size, handle](Result<std::uint32_t> written) {
+                        [&adapter, reply, held, size, handle, id](Result<std::uint32_t> written) {
+                            adapter.cache.write_ended(id, written.has_value());
                             // The truncation that travels with a refused write is not refused; with
                             // one that may still happen it goes along.
                             if (held && !written && written.error().code != Errno::TimedOut) {

@@ -51,7 +51,7 @@ void KernelCache::forgotten(FileId id, std::uint64_t count) {
     if (found == at.nodes.end()) return;
     Node& node = found->second;
     node.references -= std::min(node.references, count);
-    if (node.references == 0 && node.writers == 0) at.nodes.erase(found);
+    if (node.is_unknown()) at.nodes.erase(found);
 }
 
 void KernelCache::renamed_here(FileId id, Version version) {
@@ -160,10 +160,34 @@ void KernelCache::writer_released(FileId id) {
     if (found == at.nodes.end()) return;
     Node& node = found->second;
     node.told = {};  // the kernel counts by itself what goes through it
-    if (--node.writers == 0 && node.references == 0) at.nodes.erase(found);
+    --node.writers;
+    if (node.is_unknown()) at.nodes.erase(found);
 }
 
-/// True if the kernel may hold something of the old state.
+void KernelCache::write_begins(FileId id) {
+    Shard& at = shard(id);
+    MutexLock lock(at.mutex);
+    ++at.nodes[id].writes;
+}
+
+void KernelCache::write_ended(FileId id, bool written) {
+    bool others_changed_it = false;
+    {
+        Shard& at = shard(id);
+        MutexLock lock(at.mutex);
+        const auto found = at.nodes.find(id);
+        if (found == at.nodes.end()) return;
+        Node& node = found->second;
+        if (written && node.untold > 0) --node.untold;
+        if (--node.writes > 0) return;
+        others_changed_it = node.untold > 0;
+        node.untold = 0;
+        if (node.is_unknown()) at.nodes.erase(found);
+    }
+    if (others_changed_it) notify(id);
+}
+
+/// True if the kernel may hold something of the old state, and is to be told now.
 bool KernelCache::note_change(const store::Change& change) {
     const FileId id = to_file_id(change.inode);
     Shard& at = shard(id);
@@ -176,20 +200,29 @@ bool KernelCache::note_change(const store::Change& change) {
         node.moved = change.version;
         node.moved_at = node.changed;
     }
-    return true;
+    // A removed file's pages serve the handles that still have it open.
+    if (change.kind == store::Change::Kind::Removed) return false;
+    if (change.kind != store::Change::Kind::Modified || node.writes == 0) return true;
+    // Pages of a reader cannot wait for the end of the writes.
+    if (node.cached != Version()) return true;
+    ++node.untold;
+    return false;
 }
 
 void KernelCache::changed(const std::vector<store::Change>& changes) {
     for (const store::Change& change : changes) {
-        if (change.kind == store::Change::Kind::Created || !note_change(change)) continue;
-        // A removed file's pages serve the handles that still have it open.
-        if (change.kind == store::Change::Kind::Removed) continue;
-        MutexLock lock(mutex_);
-        const FileId id = to_file_id(change.inode);
-        if (!queued_.insert(id).second) continue;
-        queue_.push_back(id);
-        wanted_.notify_one();
+        if (change.kind == store::Change::Kind::Created) continue;
+        if (note_change(change)) notify(to_file_id(change.inode));
     }
+}
+
+void KernelCache::notify(FileId id) {
+    {
+        MutexLock lock(mutex_);
+        if (!queued_.insert(id).second) return;
+        queue_.push_back(id);
+    }
+    wanted_.notify_one();
 }
 
 /// Invalidating an inode takes none of the kernel's directory locks, so an operation under way

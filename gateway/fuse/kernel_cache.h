@@ -60,6 +60,10 @@ public:
     bool has_size_of(const OpenFile& file) const;
     void writer_opened(FileId id);
     void writer_released(FileId id);
+    /// Around each write of this mount: of its effect the kernel knows by itself, so it is not told,
+    /// which would cost a switch of threads and have it ask for all attributes again.
+    void write_begins(FileId id);
+    void write_ended(FileId id, bool written);
 
     /// From the thread that published the changes; never blocks.
     void changed(const std::vector<store::Change>& changes);
@@ -71,12 +75,16 @@ private:
     struct Node {
         std::uint64_t references = 0;
         std::uint32_t writers = 0;
+        std::uint32_t writes = 0;    ///< of this mount, under way
+        std::uint32_t untold = 0;    ///< changes since the first of them began, theirs included
         Version named;               ///< newest version of the entry whose name the kernel was told
         Version moved;               ///< version of its last move
         Clock::time_point moved_at;  ///< by others; until then the kernel may know an old name
         Version told;                ///< of the newest attributes that went out; 0: it writes
         Version cached;              ///< version of the pages that the kernel may hold; 0: none
         Clock::time_point changed;
+
+        bool is_unknown() const { return references == 0 && writers == 0 && writes == 0; }
     };
     struct Shard {
         mutable Mutex mutex;
@@ -89,6 +97,7 @@ private:
     static constexpr std::size_t kRefusedMax = 1024;
     CacheDecision decide(const OpenFile& file, bool& may_have_old_size);
     bool note_change(const store::Change& change);
+    void notify(FileId id);
     void run();
 
     std::array<Shard, kShards> shards_;

@@ -49,6 +49,55 @@ def test_cat_and_a_reader_that_stats_see_it_too(daemon, folder):
             assert os.fstat(file.fileno()).st_size == len(content)
 
 
+def notifications(daemon):
+    return daemon.status()["mount"]["notifications"]
+
+
+def test_the_kernel_is_told_of_what_it_did_not_do_itself(daemon, folder):
+    path = f"{folder}/f"
+    before = notifications(daemon)
+    for size in (10, 3, 5000, 1):
+        cfs.write(path, b"x" * size)  # O_TRUNC, each
+        assert os.stat(path).st_size == size
+    with open(path, "ab") as file:
+        for size in (2, 3, 4):
+            file.write(b"x")
+            file.flush()
+            assert os.stat(path).st_size == size
+    assert notifications(daemon) == before
+    daemon.request("put", path=inside(folder, "f"), data=b"text")
+    cfs.wait_for(lambda: notifications(daemon) == before + 1, "the kernel was told")
+
+
+def test_what_others_write_during_own_writes_is_seen(daemon, folder):
+    path = f"{folder}/f"
+    cfs.write(path, b"")
+    stop = time.monotonic() + 2  # a race is the subject
+    size = 0
+    with open(path, "r+b", buffering=0) as file:
+        while time.monotonic() < stop:
+            size = size % 4000 + 7
+            file.write(b"y")
+            daemon.request("put", path=inside(folder, "f"), data=b"x" * size)
+            file.seek(0)
+            file.write(b"z")
+            file.seek(0)
+            cfs.wait_for(lambda: os.stat(path).st_size == size, "the size is that of the others",
+                         STAT_SECONDS)
+
+
+def test_an_open_reader_gets_what_is_written_by_others(folder):
+    path = f"{folder}/f"
+    cfs.write(path, b"old" * 10)
+    time.sleep(1.1)  # then readers go through the page cache
+    with open(path, "rb", buffering=0) as reader:
+        assert reader.read(100) == b"old" * 10
+        for content in (b"new" * 10, b"newer" * 6):
+            with open(path, "r+b") as writer:
+                writer.write(content)
+            assert os.pread(reader.fileno(), 100, 0) == content
+
+
 def test_stat_follows_within_half_a_second(daemon, folder):
     path = f"{folder}/f"
     for i in range(1, 6):
