@@ -175,6 +175,7 @@ private:
     std::uint64_t opened_size_ = 0;
     std::string text_;  ///< of a virtual file, made at open
     std::optional<std::string> as_opened_;
+    std::atomic<bool> written_{false};
     std::atomic<std::uint64_t> last_write_{0};  ///< journal sequence still to be made durable
 };
 

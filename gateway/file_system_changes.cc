@@ -324,7 +324,11 @@ void FileSystem::submit_write(OpenFile* file, InodeNumber inode, Submission subm
                               WriteMode mode, std::function<void(Result<std::uint32_t>)> done) {
     submission.entry = inode;
     submission.append = mode.append;
-    submission.need = file != nullptr ? Need::Applied : Need::Durable;
+    submission.need = Need::Durable;
+    if (file != nullptr) {
+        // Most files are written at once and closed. Who writes many times flushes at the end.
+        submission.need = file->written_.exchange(true) ? Need::Applied : Need::Flushing;
+    }
     submission.check = room_for_write(inode);
     auto kept = std::make_shared<WriteFile>(std::get<WriteFile>(submission.operation));
     auto held = file != nullptr ? file->shared_from_this() : nullptr;

@@ -167,10 +167,15 @@ void ApplierThread::perform_changes(std::vector<OrderedChange> changes) {
 
 void ApplierThread::answer(OrderedChange& change) {
     if (!change.own) return;
-    if (!change.result || change.own->need == Need::Applied) {
-        return change.own->done(std::move(change.result));
+    const Sequence upto = change.result ? change.result->sequence : Sequence();
+    if (!change.result || change.own->need != Need::Durable) {
+        const bool flush = change.result && change.own->need == Need::Flushing;
+        change.own->done(std::move(change.result));
+        if (!flush) return;
+        const MutexLock lock(mutex_);
+        durable_.push_back({upto, [](const Status&) {}});
+        return;
     }
-    const Sequence upto = change.result->sequence;
     const MutexLock lock(mutex_);
     durable_.push_back({upto, [done = std::move(change.own->done),
                                result = std::move(change.result)](const Status& status) {
@@ -232,6 +237,7 @@ void ApplierThread::sync(Sequence upto, SyncCompletion done) {
     {
         const MutexLock lock(mutex_);
         durable_.push_back({upto, std::move(done)});
+        if (flushing_) return;  // whoever flushes looks for it afterwards
     }
     to_flush_.notify_one();
 }
@@ -270,12 +276,20 @@ void ApplierThread::flush_once(std::vector<Durable> waiters) {
     Sequence upto = store_.journal_status().appended;
     for (const Durable& waiter : waiters) upto = std::max(upto, waiter.upto);
     const Status status = store_.sync(upto);
+    bool more = false;
     {
         const MutexLock lock(mutex_);
         flushing_ = false;
         ++status_.flushes;
+        // Those that came late for something that was flushed.
+        const auto late = std::stable_partition(
+            durable_.begin(), durable_.end(),
+            [upto](const Durable& waiter) { return waiter.upto > upto; });
+        std::move(late, durable_.end(), std::back_inserter(waiters));
+        durable_.erase(late, durable_.end());
+        more = !durable_.empty() || flush_by_;
     }
-    to_flush_.notify_one();
+    if (more) to_flush_.notify_one();
     for (Durable& waiter : waiters) waiter.done(status);
     if (!status) callbacks_.broken(status.error());
 }

@@ -154,11 +154,15 @@ private:
     }
 
     void answer(Item& item) {
-        if (!item.result || item.submission.need == Need::Applied) {
+        const Sequence upto = item.result ? item.result->sequence : Sequence();
+        if (!item.result || item.submission.need != Need::Durable) {
+            const bool flush = item.result && item.submission.need == Need::Flushing;
             complete(item.done, std::move(item.result));
+            if (!flush) return;
+            MutexLock lock(mutex_);
+            waiters_.push_back({upto, item.since, [](const Status&) {}});
             return;
         }
-        const Sequence upto = item.result->sequence;
         MutexLock lock(mutex_);
         waiters_.push_back(
             {upto, item.since,

@@ -15,8 +15,9 @@ namespace cfsgate::replication {
 
 /// What must be true before the caller is answered.
 enum class Need : std::uint8_t {
-    Applied,  ///< readable on this node, and it survives the end of the process
-    Durable,  ///< also on stable storage, as the store's durability mode has it
+    Applied,   ///< readable on this node, and it survives the end of the process
+    Flushing,  ///< the same; its flush begins as well, since the caller will ask for it soon
+    Durable,   ///< also on stable storage, as the store's durability mode has it
 };
 
 /// A change on its way. The caller has found its paths by inode numbers; between that and the

@@ -633,10 +633,13 @@ void Process::perform_changes(std::vector<Change> changes) {
 void Process::answer_change(Change& change) {
     if (!change.ordered.own) return;
     OwnChange& own = *change.ordered.own;
-    if (!change.ordered.result || own.need == Need::Applied) {
-        return own.done(std::move(change.ordered.result));
+    const Sequence upto = change.ordered.result ? change.ordered.result->sequence : Sequence();
+    if (!change.ordered.result || own.need != Need::Durable) {
+        const bool flush = change.ordered.result && own.need == Need::Flushing;
+        own.done(std::move(change.ordered.result));
+        if (flush) durable_.push_back({upto, [] {}});
+        return;
     }
-    const Sequence upto = change.ordered.result->sequence;
     durable_.push_back({upto, [done = std::move(own.done),
                                result = std::move(change.ordered.result)] { done(result); }});
 }

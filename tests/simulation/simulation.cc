@@ -373,7 +373,10 @@ void Simulation::submit_something(std::size_t node) {
     Call call;
     call.number = number;
     caller.wants_durable = prng_.one_in(2);
-    if (!caller.wants_durable) call.submission.need = replication::Need::Applied;
+    if (!caller.wants_durable) {
+        call.submission.need =
+            number % 2 == 0 ? replication::Need::Applied : replication::Need::Flushing;
+    }
     const auto view = must(process->store().read());
     const auto found = [&](const std::string& path) -> std::optional<Inode> {
         const auto inode = view->resolve(path);

@@ -383,6 +383,23 @@ TEST_F(FileSystemTest, WhoMayDoWhat) {
     EXPECT_EQ(checksum(), before);
 }
 
+TEST_F(FileSystemTest, OnlyTheFirstWriteBeginsAFlush) {
+    const FileId f = make_file(kRootId, "f", "text");
+    start_with_fake();
+    for (int open = 0; open < 2; ++open) {
+        fake.submissions.clear();
+        const auto file = take(files->open(root, f, kReadWrite));
+        for (int i = 0; i < 3; ++i) files->write(*file, 0, "x", {}, [](auto) {});
+        ASSERT_EQ(fake.submissions.size(), 3U);
+        EXPECT_EQ(fake.submissions[0].need, replication::Need::Flushing);
+        EXPECT_EQ(fake.submissions[1].need, replication::Need::Applied);
+        EXPECT_EQ(fake.submissions[2].need, replication::Need::Applied);
+    }
+    fake.submissions.clear();
+    files->truncate(root, f, nullptr, 0, [](auto) {});
+    EXPECT_EQ(fake.submissions.at(0).need, replication::Need::Durable);
+}
+
 TEST_F(FileSystemTest, WithoutQuorumNothingIsSubmitted) {
     const FileId d = make_directory(kRootId, "d");
     const FileId f = make_file(kRootId, "f", "text");
@@ -704,6 +721,7 @@ TEST_F(FileSystemTest, FsyncWaitsForWhatWasWritten) {
     start();
     auto created = take(create(kRootId, "f"));
     take(write(*created.file, 0, "x"));
+    take(write(*created.file, 0, "y"));  // the first one has begun a flush
     const Sequence appended = store->journal_status().appended;
     EXPECT_LT(store->journal_status().synced, appended);
     take(wait_for<void>([&](auto done) { files->fsync(*created.file, done); }));

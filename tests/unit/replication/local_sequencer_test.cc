@@ -293,10 +293,27 @@ TEST_F(LocalSequencerTest, AnsweredMeansDurable) {
     EXPECT_EQ(take(directory.open()->read())->usage().entries, 201U);
 }
 
+TEST_F(LocalSequencerTest, AFlushBeginsWithoutBeingAskedFor) {
+    open(store::Durability::Durable);
+    for (const Need need : {Need::Applied, Need::Flushing}) {
+        Submission create = of(CreateFile{std::to_string(static_cast<int>(need))});
+        create.need = need;
+        Sequence answered;
+        sequencer->submit(create, [&](Result<Outcome> outcome) {
+            answered = take(std::move(outcome)).sequence;
+            EXPECT_LT(store->journal_status().synced, answered) << "the answer waited";
+        });
+        // Alone, the caller's thread has done all there is to do.
+        EXPECT_EQ(store->journal_status().synced >= answered, need == Need::Flushing);
+    }
+    EXPECT_EQ(sequencer->status().flushes, 1U);
+    EXPECT_EQ(sequencer->status().oldest_waiting_ms, 0U);
+}
+
 TEST_F(LocalSequencerTest, CompletionsMaySubmitAgain) {
-    for (const Need need : {Need::Applied, Need::Durable}) {
+    for (const Need need : {Need::Applied, Need::Flushing, Need::Durable}) {
         open(store::Durability::Durable);
-        const std::string name = need == Need::Applied ? "applied" : "durable";
+        const std::string name = std::to_string(static_cast<int>(need)) + "-";
         std::promise<void> done;
         std::function<void(int)> step = [&](int i) {
             if (i == 20) return done.set_value();
