@@ -55,6 +55,7 @@ struct ClusterStatus {
     std::string why_not_quorate;
     std::optional<Votes> votes;
     std::uint64_t awaiting_rotation = 0;  ///< applied here, not answered yet (Ack::Rotation)
+    std::uint64_t rotations = 0;          ///< markers that came back since the start
     GroupStatus configuration;
     GroupStatus status;
     std::optional<NodeId> last_leader;

@@ -31,7 +31,10 @@ void RotationGate::marker_sent() {
 void RotationGate::marker_back(const Status& back) {
     marker_is_out_ = false;
     auto riders = std::exchange(riding_, {});
-    if (back) return answer_all(std::move(riders), {});
+    if (back) {
+        ++markers_back_;
+        return answer_all(std::move(riders), {});
+    }
     answer_all(std::move(riders), fail(Errno::TimedOut, back.error().detail + kUnknown));
 }
 

@@ -9,6 +9,7 @@
 // No I/O and no clock; the owner sends the marker. Threads: one at a time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -40,12 +41,14 @@ public:
 
     bool empty() const { return waiting_.empty() && riding_.empty(); }
     std::size_t size() const { return waiting_.size() + riding_.size(); }
+    std::uint64_t markers_back() const { return markers_back_; }
 
 private:
     std::vector<Answer> waiting_;
     std::vector<Answer> riding_;  ///< answered by the marker that is out
     bool marker_is_out_ = false;
     Sequence overwritten_;
+    std::uint64_t markers_back_ = 0;
 };
 
 }  // namespace cfsgate::replication

@@ -118,6 +118,7 @@ json cluster_part(const StatusSources& sources) {
             {"configuration", group_part(cluster.configuration)},
             {"status", group_part(cluster.status)},
             {"awaiting_rotation", cluster.awaiting_rotation},
+            {"rotations", cluster.rotations},
             {"last_leader", cluster.last_leader ? json(cluster.last_leader->value()) : json()},
             {"last_verification",
              cluster.last_verification ? verification_part(*cluster.last_verification) : json()},

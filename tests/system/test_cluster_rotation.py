@@ -39,10 +39,23 @@ def test_every_kind_of_change_returns(ring):
     assert status(ring[1])["cluster"]["awaiting_rotation"] == 0
 
 
+def rotations(ring):
+    return status(ring[1])["cluster"]["rotations"]
+
+
+def test_each_change_waits_for_a_marker(ring):
+    for change in (lambda: os.mkdir(f"{ring[1].tree}/m"), lambda: os.rmdir(f"{ring[1].tree}/m"),
+                   lambda: write(ring[1], "w", b"x"), lambda: os.unlink(f"{ring[1].tree}/w")):
+        before = rotations(ring)
+        change()
+        assert rotations(ring) == before + 1
+
+
 def test_many_writers_share_the_marker(ring):
     def writer(number):
         for count in range(50):
             write(ring[1], f"w-{number}-{count}", b"x")
+    before = rotations(ring)
     children = cfs.Children()
     for number in range(8):
         children.start(writer, number)
@@ -50,6 +63,7 @@ def test_many_writers_share_the_marker(ring):
         children.results(60)
     finally:
         children.kill()
+    assert 50 <= rotations(ring) - before < 400
     sync(ring[3])
     assert len([name for name in os.listdir(ring[3].tree) if name.startswith("w-")]) == 400
     check_equal(ring)
