@@ -107,6 +107,9 @@ po::options_description history_options(OptionSet set) {
             "since", moment(), "not those before it: '2026-01-31 13:45', 13:45, 90m, ...")(
             "until", moment(), "not those after it")("reverse", po::bool_switch(),
                                                      "the oldest first, and the oldest of all");
+    } else if (set == OptionSet::Purge) {
+        options.add_options()("all-nodes", po::bool_switch(),
+                              "also ask the other nodes of the cluster that are there");
     } else {
         options.add_options()("all", po::bool_switch(), "the whole tree")(
             "at", moment(), "with --all: as it was then: '2026-01-31 13:45', 13:45, 90m, ...")(
@@ -144,6 +147,7 @@ po::options_description own_options(OptionSet set) {
             return std::move(options.add(nfs_options()));
         case OptionSet::MountNfs: return mount_options();
         case OptionSet::Log:
+        case OptionSet::Purge:
         case OptionSet::Restore: return std::move(json.add(history_options(set)).add(places()));
         case OptionSet::Backup:
         case OptionSet::Recover:
@@ -233,6 +237,7 @@ Arguments to_arguments(const po::variables_map& values) {
     take(values, "version", arguments.version);
     arguments.reverse = is_set(values, "reverse");
     arguments.all = is_set(values, "all");
+    arguments.all_nodes = is_set(values, "all-nodes");
     take(values, "node-name", arguments.node_name);
     arguments.force = is_set(values, "force");
     arguments.check_only = is_set(values, "check");

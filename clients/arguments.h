@@ -39,6 +39,7 @@ struct Arguments {
     std::string version;  ///< a position, as given
     bool reverse = false;
     bool all = false;
+    bool all_nodes = false;
 
     // Over NFS.
     std::string server = "127.0.0.1";
@@ -70,6 +71,7 @@ enum class OptionSet : std::uint8_t {
     Repair,   ///< those of Daemon, --dry-run
     Log,      ///< those of Daemon, --count, --since, --until, --reverse
     Restore,  ///< those of Daemon, --all, --at, --version, --dry-run
+    Purge,    ///< those of Daemon, --all-nodes
 };
 
 struct Syntax {

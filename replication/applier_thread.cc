@@ -282,9 +282,9 @@ void ApplierThread::flush_once(std::vector<Durable> waiters) {
         flushing_ = false;
         ++status_.flushes;
         // Those that came late for something that was flushed.
-        const auto late = std::stable_partition(
-            durable_.begin(), durable_.end(),
-            [upto](const Durable& waiter) { return waiter.upto > upto; });
+        const auto late =
+            std::stable_partition(durable_.begin(), durable_.end(),
+                                  [upto](const Durable& waiter) { return waiter.upto > upto; });
         std::move(late, durable_.end(), std::back_inserter(waiters));
         durable_.erase(late, durable_.end());
         more = !durable_.empty() || flush_by_;

@@ -19,6 +19,7 @@
 #include "replication/corosync/quorum_source.h"
 #include "replication/group_link.h"
 #include "replication/prepare.h"
+#include "replication/purge_message.h"
 #include "replication/rotation_gate.h"
 #include "replication/status_store.h"
 #include "store/base/check.h"
@@ -46,11 +47,13 @@ struct Item {
     Completion done;
     SteadyTime since;
     bool prepared = false;
+    std::function<void()> delivered = {};  ///< called at its place in the order, by "cluster"
 };
 
 struct InFlight {
     OwnChange own;
     SteadyTime since;
+    std::function<void()> delivered;
 };
 
 Votes to_votes(const VoteFacts& facts) {
@@ -82,7 +85,10 @@ public:
                [this](bool own) {
                    if (conf_observer_) conf_observer_(own);
                },
-               [this](Unlock unlock) { send_raw(Operation(std::move(unlock))); }},
+               [this](Unlock unlock) { send_raw(Operation(std::move(unlock))); },
+               [this](std::string_view path, NodeId from) {
+                   if (purge_observer_) purge_observer_(path, from);
+               }},
               {[this](Event event) {
                    mailbox_->post([this, event = std::move(event)] { on_applier_answer(event); });
                },
@@ -128,6 +134,8 @@ public:
     void observe_corosync_conf(CorosyncConfObserver observer) override {
         conf_observer_ = std::move(observer);
     }
+    void order_purge(std::string_view path, OrderCompletion done) override;
+    void observe_purges(PurgeObserver observer) override { purge_observer_ = std::move(observer); }
 
 private:
     // LinkOwner
@@ -166,7 +174,8 @@ private:
     void release_held(Errno code, const std::string& reason);
     void perform_status(Effect effect);
 
-    void send_raw(GroupOperation operation, Completion done = {});
+    void send_raw(GroupOperation operation, Completion done = {},
+                  std::function<void()> delivered = {});
     void accept(Item item);
     void send_held(SteadyTime now);
     void prepare_item(Item item);
@@ -181,6 +190,7 @@ private:
     void next_turn(InodeNumber inode) CFSGATE_EXCLUDES(turns_mutex_);
 
     void publish() CFSGATE_EXCLUDES(mutex_);
+    static std::vector<NodeId> members_of(const GroupLink& link);
     static GroupStatus group_status(const GroupLink& link);
     std::string why_not_quorate() const;
 
@@ -192,6 +202,7 @@ private:
     Mutex observer_mutex_;
     ChangeObserver observer_ CFSGATE_GUARDED_BY(observer_mutex_);
     CorosyncConfObserver conf_observer_;
+    PurgeObserver purge_observer_;
     std::atomic<bool> quorate_{false};
     std::atomic<bool> can_send_{false};
     std::atomic<std::uint64_t> submitted_{0};
@@ -293,13 +304,26 @@ void Cluster::catch_up(SyncCompletion done) {
     });
 }
 
-void Cluster::send_raw(GroupOperation operation, Completion done) {
+void Cluster::order_purge(std::string_view path, OrderCompletion done) {
+    if (!quorate()) return done(fail(Errno::NoAccess, "this node has no quorum"));
+    const auto members = std::make_shared<std::vector<NodeId>>();
+    send_raw(
+        purge_message(path),
+        [done = std::move(done), members](const Result<Outcome>& outcome) {
+            if (outcome || outcome.error().code == Errno::NotFound) return done(*members);
+            done(tl::unexpected(outcome.error()));
+        },
+        [this, members] { *members = members_of(configuration_); });
+}
+
+void Cluster::send_raw(GroupOperation operation, Completion done, std::function<void()> delivered) {
     Item item;
     item.raw = std::move(operation);
     item.submission.need = Need::Applied;
     item.done = std::move(done);
     item.since = std::chrono::steady_clock::now();
     item.prepared = true;
+    item.delivered = std::move(delivered);
     mailbox_->post([this, item = std::move(item)]() mutable { accept(std::move(item)); });
 }
 
@@ -529,14 +553,9 @@ std::uint32_t Cluster::votes_of(const std::vector<NodeId>& nodes) const {
 
 /// Of the members of the configuration group, and of the quorum device where it votes for them.
 std::uint32_t Cluster::group_votes() const {
-    std::vector<NodeId> members;
-    if (configuration_.machine() != nullptr && configuration_.connected()) {
-        for (const Member& member : configuration_.machine()->view().members())
-            members.push_back(member.node);
-    }
     const std::uint32_t of_ring = votes_of(ring_);
     const std::uint32_t of_device = votes_ && votes_->total > of_ring ? votes_->total - of_ring : 0;
-    return votes_of(members) + of_device;
+    return votes_of(members_of(configuration_)) + of_device;
 }
 
 /// Ack::Rotation: the daemons themselves must be a majority, not just the nodes. Otherwise a few of
@@ -621,6 +640,7 @@ void Cluster::perform_effect(Apply effect) {
     if (effect.own_count) {
         const auto found = in_flight_.find(*effect.own_count);
         if (found != in_flight_.end()) {
+            if (found->second.delivered) found->second.delivered();
             change.own = std::move(found->second.own);
             in_flight_.erase(found);
         }
@@ -740,10 +760,18 @@ void Cluster::send(Item item) {
     if (!item.done) return;
     in_flight_.emplace(
         count, InFlight{{std::move(submission.annotate), submission.need, std::move(item.done)},
-                        item.since});
+                        item.since,
+                        std::move(item.delivered)});
 }
 
 // --- What others see ---
+
+std::vector<NodeId> Cluster::members_of(const GroupLink& link) {
+    std::vector<NodeId> members;
+    if (link.machine() == nullptr || !link.connected()) return members;
+    for (const Member& member : link.machine()->view().members()) members.push_back(member.node);
+    return members;
+}
 
 GroupStatus Cluster::group_status(const GroupLink& link) {
     GroupStatus status;
@@ -751,10 +779,9 @@ GroupStatus Cluster::group_status(const GroupLink& link) {
     status.mode =
         machine != nullptr && link.connected() ? to_string(machine->mode()) : "not connected";
     if (machine != nullptr && link.connected()) {
-        for (const Member& member : machine->view().members())
-            status.members.push_back(member.node);
         status.queued = machine->queued();
     }
+    status.members = members_of(link);
     status.leaves = link.leaves();
     status.last_leave = link.last_leave();
     status.unsent = link.unsent();
@@ -788,6 +815,7 @@ void Cluster::publish() {
     status.in_flight = in_flight_.size();
     status.held = held_.size();
     status.awaiting_rotation = rotation_.size();
+    status.rotations = rotation_.markers_back();
     if (configuration_.machine() != nullptr) {
         status.self = configuration_.machine()->self().node;
         if (const auto leader = configuration_.machine()->last_leader()) {

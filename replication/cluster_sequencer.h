@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "replication/cluster_status.h"
 #include "replication/sequencer.h"
@@ -35,6 +37,13 @@ struct ClusterOptions {
 /// a change of this node. Must not block.
 using CorosyncConfObserver = std::function<void(bool own)>;
 
+/// Told, on a thread of the sequencer, that another node has asked all of them to purge a path, which
+/// is as it came: purge_message.h. Must not block.
+using PurgeObserver = std::function<void(std::string_view path, NodeId from)>;
+/// As Completion; with the nodes that were members of the configuration group at that place of the
+/// order, this one among them.
+using OrderCompletion = std::function<void(Result<std::vector<NodeId>>)>;
+
 /// Threads: any. Owns "cluster", which has corosync's handles and the groups' state machines, and
 /// waits for nothing else; "applier" and "journal flush" (applier_thread.h).
 class ClusterSequencer : public Sequencer {
@@ -45,6 +54,11 @@ public:
     virtual Status verify() = 0;
     /// Set once, before start().
     virtual void observe_corosync_conf(CorosyncConfObserver observer) = 0;
+    /// Asks the other members to purge a path that check_purge_path() finds good. Errors: NoAccess
+    /// without quorum, Busy, TimedOut.
+    virtual void order_purge(std::string_view path, OrderCompletion done) = 0;
+    /// Set once, before start().
+    virtual void observe_purges(PurgeObserver observer) = 0;
     /// Begins to look for corosync, and goes on until stop().
     virtual void start() = 0;
     /// Leaves the cluster and answers all callers; nothing is called back any more when it returns.

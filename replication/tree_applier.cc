@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "replication/core/state_sync.h"
+#include "replication/purge_message.h"
 #include "store/model/digest.h"
 #include "store/model/path.h"
 
@@ -79,7 +80,20 @@ Status TreeApplier::apply(std::span<OrderedChange> changes) {
     if (listener_.corosync_conf_changed && corosync_conf) {
         listener_.corosync_conf_changed(*corosync_conf);
     }
+    tell_of_purges(changes);
     return {};
+}
+
+/// Whoever sends one has done it already.
+void TreeApplier::tell_of_purges(std::span<const OrderedChange> changes) const {
+    if (!listener_.purge_ordered) return;
+    for (const OrderedChange& change : changes) {
+        const auto* const operation = std::get_if<Operation>(&change.what.operation);
+        if (operation == nullptr || change.what.own_count) continue;
+        if (const auto path = purge_path_of(*operation)) {
+            listener_.purge_ordered(*path, change.what.from.node);
+        }
+    }
 }
 
 void TreeApplier::consider_unlock(const store::ReadView& view, const UnlockRequest& request) const {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "replication/core/group_machine.h"
@@ -40,6 +41,8 @@ public:
         std::function<void(bool own)> corosync_conf_changed;
         /// This node is the one that takes away a lock whose time is over.
         std::function<void(Unlock)> lock_expired;
+        /// Another node has asked all of them to purge a path (purge_message.h), which is as it came.
+        std::function<void(std::string_view path, NodeId from)> purge_ordered = {};
     };
     TreeApplier(store::Store& store, Listener listener, Logger log);
 
@@ -55,6 +58,7 @@ public:
     Result<ChecksumComputed> compute_checksum(const ComputeChecksum& effect) const;
 
 private:
+    void tell_of_purges(std::span<const OrderedChange> changes) const;
     void consider_unlock(const store::ReadView& view, const UnlockRequest& request) const;
     void log_lost(const store::TakeoverReport& report, const Member& leader) const;
 

@@ -3,6 +3,7 @@
 
 #include "gateway/daemon/await.h"
 #include "gateway/daemon/backup_command.h"
+#include "gateway/daemon/purge_command.h"
 #include "gateway/daemon/requests.h"
 #include "store/base/base64.h"
 #include "store/checker.h"
@@ -72,14 +73,15 @@ Result<store::ConfigDb> copy_tree(const store::Store& store) {
 
 ControlCommands::ControlCommands(store::Store& store, FileSystem& files,
                                  std::string state_directory, std::chrono::milliseconds deadline,
-                                 StatusSource status, const NfsService& nfs,
+                                 StatusSource status, const NfsService& nfs, PurgeWorker& purges,
                                  replication::ClusterSequencer* cluster)
     : store_(store),
       tree_(files, deadline),
-      history_(store, files, state_directory, deadline, node_names(cluster)),
+      history_(store, files, state_directory, deadline, node_names(cluster), purges.past_mutex()),
       state_directory_(std::move(state_directory)),
       status_(std::move(status)),
       nfs_(nfs),
+      purges_(purges),
       files_(files),
       deadline_(deadline),
       cluster_(cluster) {}
@@ -88,6 +90,9 @@ Result<json> ControlCommands::run(const json& request, const std::stop_token& st
     const std::string command = CFSGATE_TRY(text_of(request, "command"));
     if (command == "status") return status(request);
     if (auto answer = history_.run(command, request, stop)) return std::move(*answer);
+    if (command == "history-purge") {
+        return purge_history({purges_, state_directory_, cluster_, deadline_}, request, stop);
+    }
     if (command == "check") return check();
     if (command == "nfs-clients") return nfs_.clients();
     if (command == "snapshot") return snapshot();

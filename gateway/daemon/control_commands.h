@@ -9,6 +9,7 @@
 
 #include "gateway/daemon/history_commands.h"
 #include "gateway/daemon/nfs_service.h"
+#include "gateway/daemon/purge_worker.h"
 #include "gateway/daemon/tree_access.h"
 #include "replication/cluster_sequencer.h"
 #include "store/store.h"
@@ -20,10 +21,10 @@ class ControlCommands {
 public:
     using StatusSource = std::function<Result<nlohmann::json>(bool with_checksum)>;
 
-    /// Borrows the store, the files, the export and the cluster (none in local mode).
+    /// Borrows the store, the files, the export, the worker and the cluster (none in local mode).
     ControlCommands(store::Store& store, FileSystem& files, std::string state_directory,
                     std::chrono::milliseconds deadline, StatusSource status, const NfsService& nfs,
-                    replication::ClusterSequencer* cluster);
+                    PurgeWorker& purges, replication::ClusterSequencer* cluster);
 
     /// Errors: NotImplemented for an unknown command, Invalid for a missing field, and those of the
     /// command.
@@ -49,6 +50,7 @@ private:
     std::string state_directory_;
     StatusSource status_;
     const NfsService& nfs_;
+    PurgeWorker& purges_;
     FileSystem& files_;
     std::chrono::milliseconds deadline_;
     replication::ClusterSequencer* cluster_;

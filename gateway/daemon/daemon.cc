@@ -180,6 +180,7 @@ Status Daemon::open_store() {
     // An import, or the journal's last segment, was in memory whole; malloc would keep that.
     ::malloc_trim(0);
     if (!options_.local) CFSGATE_TRY(take_in_corosync_conf());
+    purges_ = std::make_unique<PurgeWorker>(*store_, logging_.part("history"));
     CFSGATE_TRY(make_sequencer());
     FileSystemOptions options;
     options.node_name = node_name_;
@@ -269,6 +270,8 @@ Status Daemon::make_sequencer() {
     auto cluster =
         replication::make_cluster_sequencer(*store_, std::move(options), logging_.part("cluster"));
     cluster->observe_corosync_conf([this](bool own) { corosync_conf_->changed(own); });
+    cluster->observe_purges(
+        [this](std::string_view path, NodeId from) { purges_->order(path, from); });
     cluster_ = cluster.get();
     sequencer_ = std::move(cluster);
     return {};
@@ -312,7 +315,7 @@ Status Daemon::start_control() {
     // The façade's own deadline comes first; this one only bounds a façade that misses it.
     commands_ = std::make_unique<ControlCommands>(*store_, *files_, options_.state_directory,
                                                   options_.deadline + std::chrono::seconds(1),
-                                                  std::move(status), *nfs_, cluster_);
+                                                  std::move(status), *nfs_, *purges_, cluster_);
     auto handler = [this](const nlohmann::json& request, const std::stop_token& stop) {
         return commands_->run(request, stop);
     };
@@ -383,6 +386,8 @@ void Daemon::end_store() {
     cluster_ = nullptr;
     sequencer_.reset();
     corosync_conf_.reset();
+    doing_ = "finishing a purge of the history";
+    purges_.reset();
     doing_ = "closing the store";
     if (store_) {
         if (const Status closed = store_->close(); !closed) {

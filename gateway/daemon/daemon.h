@@ -15,6 +15,7 @@
 #include "gateway/daemon/nfs_service.h"
 #include "gateway/daemon/options.h"
 #include "gateway/daemon/probe.h"
+#include "gateway/daemon/purge_worker.h"
 #include "gateway/daemon/start_report.h"
 #include "gateway/daemon/stop_signals.h"
 #include "gateway/daemon/watchdog.h"
@@ -80,6 +81,7 @@ private:
     // In the order of the start; end() and the destructors go backwards.
     std::optional<store::DirectoryLock> lock_;
     std::unique_ptr<store::Store> store_;
+    std::unique_ptr<PurgeWorker> purges_;
     std::unique_ptr<CorosyncConf> corosync_conf_;  ///< in a cluster
     std::unique_ptr<replication::Sequencer> sequencer_;
     replication::ClusterSequencer* cluster_ = nullptr;  ///< the same, in a cluster

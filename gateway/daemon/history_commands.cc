@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/history_commands.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <ctime>
@@ -136,11 +134,12 @@ std::string text_of(const Operation& operation) {
 
 HistoryCommands::HistoryCommands(store::Store& store, FileSystem& files,
                                  std::string state_directory, std::chrono::milliseconds deadline,
-                                 NodeName node_name)
+                                 NodeName node_name, Mutex& past_mutex)
     : store_(store),
       tree_(files, deadline),
       state_directory_(std::move(state_directory)),
-      node_name_(std::move(node_name)) {}
+      node_name_(std::move(node_name)),
+      past_mutex_(past_mutex) {}
 
 std::optional<Result<json>> HistoryCommands::run(const std::string& command, const json& request,
                                                  const std::stop_token& stop) {
@@ -151,7 +150,6 @@ std::optional<Result<json>> HistoryCommands::run(const std::string& command, con
     if (command == "snapshot-list") return list_snapshots();
     if (command == "snapshot-create") return create_snapshot(request);
     if (command == "snapshot-delete") return delete_snapshot(request);
-    if (command == "history-purge") return purge(request);
     return {};
 }
 
@@ -411,19 +409,6 @@ Result<json> HistoryCommands::create_snapshot(const json& request) {
 Result<json> HistoryCommands::delete_snapshot(const json& request) {
     CFSGATE_TRY(store_.delete_snapshot(CFSGATE_TRY(text_of(request, "name"))));
     return json::object();
-}
-
-Result<json> HistoryCommands::purge(const json& request) {
-    const std::string path = CFSGATE_TRY(text_of(request, "path"));
-    const MutexLock lock(past_mutex_);
-    const store::PurgeReport report = CFSGATE_TRY(store_.purge_history(path));
-    struct stat info {};
-    const bool database = ::stat((state_directory_ + "/config.db").c_str(), &info) == 0;
-    return json{{"records", report.records},
-                {"snapshots", report.snapshots},
-                {"still_there", report.still_there},
-                {"unreadable", report.unreadable},
-                {"config_db", database}};
 }
 
 }  // namespace cfsgate::gateway::daemon

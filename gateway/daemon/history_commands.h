@@ -25,9 +25,9 @@ public:
     /// How a node is called.
     using NodeName = std::function<std::string(NodeId)>;
 
-    /// Borrows the store and the files.
+    /// Borrows the store, the files and the mutex: PurgeWorker::past_mutex().
     HistoryCommands(store::Store& store, FileSystem& files, std::string state_directory,
-                    std::chrono::milliseconds deadline, NodeName node_name);
+                    std::chrono::milliseconds deadline, NodeName node_name, Mutex& past_mutex);
 
     /// Nothing where the command is another one's.
     std::optional<Result<nlohmann::json>> run(const std::string& command,
@@ -47,7 +47,6 @@ private:
     Result<nlohmann::json> list_snapshots() const;
     Result<nlohmann::json> create_snapshot(const Request& request);
     Result<nlohmann::json> delete_snapshot(const Request& request);
-    Result<nlohmann::json> purge(const Request& request);
 
     /// A tree that commands look at; the present where `sequence` is not given.
     struct Tree {
@@ -71,8 +70,7 @@ private:
     TreeAccess tree_;
     std::string state_directory_;
     NodeName node_name_;
-    /// One past tree at a time, and none while some of the past is purged.
-    Mutex past_mutex_;
+    Mutex& past_mutex_;
     std::atomic<bool> restoring_{false};
     std::atomic<std::uint64_t> done_{0};
     std::atomic<std::uint64_t> total_{0};

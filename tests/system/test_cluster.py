@@ -225,6 +225,8 @@ def test_a_minority_is_read_only_and_catches_up(ring):
     with pytest.raises(OSError) as refused:
         write(ring[3], "refused", b"")
     assert refused.value.errno == errno.EACCES
+    purge = cfsgate(ring[3], "history", "purge", "before", "--all-nodes", check=False)
+    assert purge.returncode == 1 and "no quorum" in purge.stdout
     settle(ring, (1, 2))
     for count in range(100):
         write(ring[1 + count % 2], f"meanwhile-{count}", str(count).encode())
@@ -321,3 +323,91 @@ def test_verification(ring):
     assert "equal" in result.stdout
     cluster.wait_for(lambda: (status(ring[3])["cluster"]["last_verification"] or {}).get("equal"), 10,
                      "node 3 has verified its tree")
+
+
+# --- A secret in the past of all nodes ---
+
+SECRET = b"Tr0ub4dor&3-is-the-secret"
+
+
+def files_with(node, secret):
+    """The files of its state directory that have these bytes in them."""
+    found = []
+    for folder, _, names in os.walk(node.disk()):
+        for name in names:
+            try:
+                with open(os.path.join(folder, name), "rb") as stream:
+                    if secret in stream.read():
+                        found.append(name)
+            except FileNotFoundError:
+                pass  # it was replaced by a purge
+    return found
+
+
+def expect_purged(ring, secret, name, version, nodes=NODES):
+    for number in nodes:
+        cluster.wait_for(lambda node=ring[number]: not files_with(node, secret), 20,
+                         f"node {number} has purged its past", every=0.05)
+        shown = cfsgate(ring[number], "show", f"{name}@{version}", check=False)
+        assert shown.returncode == 1 and "purged" in shown.stdout, f"node {number}: {shown}"
+        assert read(ring[number], name) == b"new", f"node {number}"
+
+
+def secret_that_was_overwritten(ring, name, secret):
+    """A secret in the past of all nodes; the version at which it was there."""
+    write(ring[1], name, secret)
+    version = status(ring[1])["tree"]["version"]
+    write(ring[1], name, b"new")
+    for number in NODES:
+        sync(ring[number])
+        assert files_with(ring[number], secret)
+        assert cfsgate(ring[number], "show", f"{name}@{version}").stdout.encode() == secret
+    return version
+
+
+def expect_in_log(node, level, text):
+    def there():
+        with open(node.log_path("daemon"), encoding="utf-8", errors="replace") as stream:
+            return any(level in line and text in line for line in stream)
+    cluster.wait_for(there, 5, f"node {node.number} has logged: {text}", every=0.05)
+
+
+def test_a_secret_is_purged_on_all_nodes(ring):
+    os.makedirs(path(ring[1], "priv"), exist_ok=True)
+    version = secret_that_was_overwritten(ring, "priv/key", SECRET)
+    before = status(ring[2], checksum=True)["tree"]
+    records = status(ring[3])["store"]["journal"]["appended"]
+    asked = cfsgate(ring[2], "history", "purge", "/priv//key/", "--all-nodes")
+    assert "asked to do the same, with the result in their logs: n1, n3\n" in asked.stdout
+    assert "Backups keep what they have, and so do nodes that run pmxcfs." in asked.stdout
+    expect_purged(ring, SECRET, "priv/key", version)
+    # The message was nobody's change.
+    assert status(ring[3], checksum=True)["tree"] == before
+    assert status(ring[3])["store"]["journal"]["appended"] == records
+    for number in (1, 3):
+        expect_in_log(ring[number], "info", "'priv/key' purged as node 2 has asked: ")
+    refused = cfsgate(ring[2], "history", "purge", "priv/../key", "--all-nodes", check=False)
+    assert refused.returncode == 1 and "'..'" in refused.stdout
+
+
+def test_a_node_that_is_down_is_not_asked_to_purge(ring):
+    secret = SECRET + b"-2"
+    version = secret_that_was_overwritten(ring, "secret-2", secret)
+    ring[3].kill_daemon()
+    settle(ring, (1, 2))
+    asked = cfsgate(ring[1], "history", "purge", "secret-2", "--all-nodes", check=False)
+    assert asked.returncode == 1
+    assert "asked to do the same, with the result in their logs: n2\n" in asked.stdout
+    assert "not in the group, so not asked, and they keep their past: n3\n" in asked.stdout
+    expect_purged(ring, secret, "secret-2", version, nodes=(1, 2))
+    asked = ring[1].exec("sh", "-c", '"$0" history purge secret-2 --all-nodes --json 2>/dev/null',
+                         cfs.program("cfsgate"))
+    assert asked.returncode == 1
+    answer = json.loads(asked.stdout)
+    assert answer["nodes"] == {"asked": ["n2"], "missed": ["n3"]}
+    assert answer["records"] == 0 and answer["still_there"] == ["secret-2"]
+    ring[3].start_daemon()
+    settle(ring)
+    assert files_with(ring[3], secret), "nobody has told it"
+    cfsgate(ring[1], "history", "purge", "secret-2", "--all-nodes")
+    expect_purged(ring, secret, "secret-2", version)

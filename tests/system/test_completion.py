@@ -52,6 +52,7 @@ def test_options_are_those_of_the_command(complete):
     assert complete("status", "--c") == ["--config", "--checksum", "--control"]
     assert complete("top", "--co") == ["--config", "--count", "--control"]
     assert complete("nfs", "put", "--in") == ["--in-place"]
+    assert complete("history", "purge", "--all") == ["--all-nodes"]
     assert complete("nothing", "--") == []
 
 

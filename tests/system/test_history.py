@@ -371,6 +371,10 @@ def test_purge_takes_the_bytes_away(daemon):
     checksum = daemon.checksum()
     records = [r["sequence"] for r in log(daemon)]
 
+    alone = ask(daemon, "history", "purge", "priv", "--all-nodes", check=False)
+    assert alone.returncode == 1 and "not in a cluster" in alone.stderr
+    assert files_with(daemon, SECRET), "nothing was done"
+
     done = ask(daemon, "history", "purge", "priv")
     assert "Other nodes keep their past" in done.stdout
     assert "still in the tree, with its present content: priv/swapped" in done.stdout

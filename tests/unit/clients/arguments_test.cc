@@ -91,6 +91,8 @@ TEST_F(ArgumentsTest, HistoryHasPlacesInThePast) {
     EXPECT_TRUE(restore.all && restore.dry_run);
     EXPECT_EQ(restore.at, "1h");
     EXPECT_EQ(parsed(OptionSet::Restore, {"--all", "--version", "#5"}).version, "#5");
+    EXPECT_TRUE(parsed(OptionSet::Purge, {"--all-nodes", "path"}).all_nodes);
+    EXPECT_EQ(refused(OptionSet::Purge, {"--all"}), kUsage);
     EXPECT_EQ(refused(OptionSet::Log, {"-n", "0"}), kUsage);
     EXPECT_EQ(refused(OptionSet::Log, {"--all"}), kUsage);
     EXPECT_EQ(refused(OptionSet::Daemon, {"--dry-run"}), kUsage);
