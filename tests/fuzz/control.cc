@@ -15,6 +15,8 @@
 
 #include "gateway/daemon/control_commands.h"
 #include "gateway/daemon/control_server.h"
+#include "gateway/daemon/nfs_service.h"
+#include "gateway/daemon/purge_worker.h"
 #include "store/checker.h"
 #include "tests/fuzz/expect.h"
 #include "tests/fuzz/small_tree.h"
@@ -46,12 +48,13 @@ public:
         off.on = false;
         const daemon_part::NfsService nfs(tree_.files(), off, std::chrono::seconds(5),
                                           null_logger());
+        daemon_part::PurgeWorker purges(tree_.store(), null_logger());
         const auto status = [](bool) -> Result<json> {
             return json{{"node", "node1"}, {"mount", {{"point", "/nowhere"}}}};
         };
         commands_ = std::make_unique<daemon_part::ControlCommands>(
             tree_.store(), tree_.files(), tree_.directory(), std::chrono::seconds(5), status, nfs,
-            nullptr);
+            purges, nullptr);
         check(input, exchange(input));
         commands_.reset();
         const auto view = test::take(tree_.store().read());
