@@ -21,7 +21,7 @@ DEFAULT_CONFIG = os.path.join(REPOSITORY, "etc/cfsgate.conf")
 PAGES = ("cfsgate.1", "cfsgate.conf.5", "cfsgated.8")
 COMMON_FROM = 4  # options of so many commands stand in a list of their own
 # For the command line alone, as docs/daemon.md says.
-NOT_IN_FILE = {"--foreground", "--config", "--use", "--help", "--version"}
+NOT_IN_FILE = {"--foreground", "--config", "--use", "--unmount-dead", "--help", "--version"}
 
 
 # --- What the programs say ---

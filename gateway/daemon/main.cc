@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "gateway/daemon/daemon.h"
+#include "gateway/daemon/logging.h"
+#include "gateway/daemon/mount_point.h"
 #include "gateway/daemon/options.h"
 #include "gateway/daemon/probe.h"
 #include "gateway/daemon/start_report.h"
@@ -31,7 +33,19 @@ int leave(const std::string& program, const daemon_ns::EarlyExit& exit) {
     return exit.code;
 }
 
+/// For systemd, which calls it whenever the daemon has ended, however that was.
+int unmount_dead(const daemon_ns::Options& options) {
+    daemon_ns::Logging logging(options.identity, true, options.debug);
+    const cfsgate::Logger log = logging.part("fuse");
+    daemon_ns::Prober prober;
+    const auto done = daemon_ns::take_away_dead_mounts(options.mount_point, prober, log);
+    if (done) return 0;
+    log->error("{}", done.error().detail);
+    return daemon_ns::kExitStartFailed;
+}
+
 int run(const daemon_ns::Options& options) {
+    if (options.unmount_dead) return unmount_dead(options);
     daemon_ns::StartReport report;
     if (!options.foreground) {
         auto background = daemon_ns::fork_to_background(options.identity);

@@ -13,6 +13,8 @@ namespace cfsgate::gateway::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kProbeDeadline{5000};
+// Nobody looks again after this one. Within TimeoutStopSec= of the unit.
+constexpr std::chrono::milliseconds kLastProbeDeadline{10000};
 constexpr int kStackedMountsMax = 64;
 
 Status detach_dead_mount(const MountEntry& mount, const Logger& log) {
@@ -69,6 +71,20 @@ Result<std::string> prepare_mount_point(const std::string& path, Prober& prober,
         if (found != Probe::Dead) {
             CFSGATE_TRY(refuse_living_mount(*mount, found));
         }
+        CFSGATE_TRY(detach_dead_mount(*mount, log));
+    }
+    return fail(Errno::Busy, path + ": too many mounts on top of each other");
+}
+
+Status take_away_dead_mounts(const std::string& path, Prober& prober, const Logger& log) {
+    const std::string place = CFSGATE_TRY(to_mount_point(path));
+    for (int round = 0; round < kStackedMountsMax; ++round) {
+        const MountTable table = CFSGATE_TRY(read_mount_table());
+        const MountEntry* mount = find_mount(table, place);
+        if (mount == nullptr || !mount->is_fuse()) return {};
+        const Probe found = prober.run(kProbeDirectory, place, kLastProbeDeadline);
+        if (found == Probe::NoAnswer) return refuse_living_mount(*mount, found);
+        if (found != Probe::Dead) return {};
         CFSGATE_TRY(detach_dead_mount(*mount, log));
     }
     return fail(Errno::Busy, path + ": too many mounts on top of each other");

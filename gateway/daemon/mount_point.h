@@ -15,4 +15,8 @@ namespace cfsgate::gateway::daemon {
 /// system with content is in the way; what the system says.
 Result<std::string> prepare_mount_point(const std::string& path, Prober& prober, const Logger& log);
 
+/// Takes away FUSE mounts there whose server has died, and leaves whatever else is there alone.
+/// Errors: Busy where a mount does not answer; what the system says.
+Status take_away_dead_mounts(const std::string& path, Prober& prober, const Logger& log);
+
 }  // namespace cfsgate::gateway::daemon

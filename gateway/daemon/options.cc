@@ -92,7 +92,9 @@ po::options_description command_line_only() {
     options.add_options()("version", "print the version")(
         "config", po::value<std::string>()->value_name("FILE"), "configuration file")(
         "use", po::value<std::string>()->value_name("store|config.db"),
-        "which database counts where both have changed");
+        "which database counts where both have changed")(
+        "unmount-dead", po::bool_switch(),
+        "only take away the mount that a daemon left when it died, and end");
     return options;
 }
 
@@ -174,6 +176,7 @@ Options to_options(const po::variables_map& values, std::string identity) {
     if (const auto checked = to_server_options(options.nfs, options.deadline); !checked) {
         throw BadValue{checked.error().detail};
     }
+    options.unmount_dead = values.count("unmount-dead") > 0 && values["unmount-dead"].as<bool>();
     if (values.count("use") > 0) {
         options.use = is_second(values, "use", "store", "config.db") ? DatabaseChoice::ConfigDb
                                                                      : DatabaseChoice::Store;

@@ -45,6 +45,7 @@ struct Options {
     std::uint64_t entries_max = limits::kEntriesMax;
     std::chrono::seconds deadline{30};
     DatabaseChoice use = DatabaseChoice::Ask;
+    bool unmount_dead = false;  ///< only take away the mount of a daemon that died
     NfsOptions nfs;
 };
 

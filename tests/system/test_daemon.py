@@ -205,6 +205,31 @@ def test_a_dead_mount_is_cleaned_at_start(make_daemon):
     daemon.stop()
 
 
+def test_a_dead_mount_is_taken_away_without_a_start(make_daemon):
+    def unmount_dead():
+        return cfs.run(cfs.program("cfsgated"), "--unmount-dead", "--mount", daemon.mount, timeout=30)
+
+    daemon = make_daemon().start()
+    assert unmount_dead().returncode == 0
+    assert cfs.mounts_at(daemon.mount), "a mount that answers stays"
+    with cfs.stopped(daemon):
+        done = unmount_dead()
+    assert done.returncode == 255 and "does not answer" in done.stderr
+    assert cfs.mounts_at(daemon.mount), "one that hangs as well"
+    cfs.wait_for(daemon.answers, "it answers again", 10)
+    inside = os.open(daemon.mount, os.O_RDONLY)  # it is busy
+    try:
+        daemon.kill(clean=False)
+        with cfs.raises(errno.ENOTCONN):
+            os.listdir(daemon.mount)
+        for said in ("took away", ""):
+            done = unmount_dead()
+            assert (done.returncode, said in done.stderr) == (0, True), done.stderr
+            assert not cfs.mounts_at(daemon.mount)
+    finally:
+        os.close(inside)
+
+
 def test_a_mount_point_in_use_is_refused(make_daemon):
     first = make_daemon().start()
     second = make_daemon()

@@ -116,6 +116,13 @@ TEST_F(OptionsTest, ReadsEveryOption) {
     EXPECT_EQ(options.corosync_conf, "/cc");
 }
 
+TEST_F(OptionsTest, TakingAwayADeadMountIsForTheCommandLineAlone) {
+    EXPECT_FALSE(accept({}).unmount_dead);
+    EXPECT_TRUE(accept({"--unmount-dead"}).unmount_dead);
+    write_config("unmount-dead = true\n");
+    EXPECT_EQ(refuse({}).code, 1);
+}
+
 TEST_F(OptionsTest, SwitchesMayBeJoined) {
     const Options options = accept({"-lfd"});
     EXPECT_TRUE(options.local && options.foreground && options.debug);
@@ -160,8 +167,8 @@ TEST_F(OptionsTest, ByTheNamePmxcfsOnlyTheOriginalsOptionsExist) {
     EXPECT_EQ(options.mount_point, "/etc/pve");
     EXPECT_EQ(accept({}, program).state_directory, "/var/lib/pve-cluster");
 
-    for (const char* word :
-         {"--mount=/m", "--state=/s", "--config=/c", "--version", "--use=store"}) {
+    for (const char* word : {"--mount=/m", "--state=/s", "--config=/c", "--version", "--use=store",
+                             "--unmount-dead"}) {
         EXPECT_EQ(refuse({word}, program).code, 1) << word;
     }
     for (const char* word : {"-h", "--help", "-?", "--help-all"}) {
