@@ -131,7 +131,7 @@ set(CPACK_DEBIAN_CFSGATE_PACKAGE_SHLIBDEPS ON)
 # The daemon is root and mounts by itself; so no fusermount.
 set(CPACK_DEBIAN_CFSGATE_PACKAGE_DEPENDS "mount, passwd")
 set(CPACK_DEBIAN_CFSGATE_PACKAGE_RECOMMENDS "corosync, systemd")
-set(CPACK_DEBIAN_CFSGATE_PACKAGE_SUGGESTS "cfsgate-pmxcfs, nfs-common, rpcbind")
+set(CPACK_DEBIAN_CFSGATE_PACKAGE_SUGGESTS "cfsgate-pmxcfs, netbase, nfs-common, rpcbind")
 set(CPACK_COMPONENT_CFSGATE_DESCRIPTION
 "replicated configuration file system
 A small tree of files at /etc/pve, the same on every node of a cluster, that
