@@ -216,6 +216,8 @@ private:
         for (const Status* status : {&of_quorum, &of_nodes, &of_group}) {
             if (*status || status->error().code == Errno::TryAgain) continue;
             std::printf("lost %s\n", status->error().detail.c_str());
+            // Before the next connection: a corosync that is just ending takes it, and never answers.
+            std::fflush(stdout);
             group_.reset();
             quorum_.reset();
             nodes_.reset();
