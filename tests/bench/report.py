@@ -20,7 +20,7 @@ except ImportError:
     plt = None
 
 NAMES = {"durable": "cfsgate, durable", "relaxed": "cfsgate, relaxed", "original": "original",
-         "empty": "empty FUSE", "disk": "the disk alone"}
+         "empty": "empty FUSE", "disk": "the disk alone", "ring": "the ring alone"}
 COLOURS = {"durable": "#1b6ca8", "relaxed": "#7fb3d5", "original": "#d9822b", "empty": "#999999",
            "disk": "#444444"}
 

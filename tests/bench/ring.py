@@ -9,11 +9,12 @@ cluster and with the tree. Writes a report with plots. Needs root.
 All nodes of both rings share the processors of this machine, so absolute figures are lower than those
 of real nodes: read the ratios.
 
-Build first: cmake --build BUILD --target cfsgated cfsgate fs_load
+Build first: cmake --build BUILD --target cfsgated cfsgate fs_load ring_load
 """
 import argparse
 import contextlib
 import datetime
+import json
 import os
 import re
 import shutil
@@ -25,13 +26,14 @@ import time
 
 import report
 import servers
-from servers import DURABLE, ORIGINAL, cluster_lab, say, wait_for
+from servers import DURABLE, ORIGINAL, RING, cluster_lab, say, wait_for
 
 PARTS = ["speed", "join", "partition", "nodes", "entries"]
 RATE, P50, P99 = "per_second", "p50_us", "p99_us"
 
 CASES = [("create", 1), ("create", 8), ("create", 32), ("overwrite-4k", 1), ("overwrite-1m", 1),
          ("rename", 1), ("rename", 8), ("mkdir", 1), ("mixed", 8)]
+WINDOWS = (1, 8, 32)
 EVERYWHERE = ("create on three nodes", 24)  # 8 on each
 PROPAGATION = ("propagation", 1)
 AIMS = {("create", 1): (1.2, RATE), ("create", 8): (3, RATE), ("create", 32): (4, RATE),
@@ -164,6 +166,21 @@ def create_everywhere(options, made):
             "max_us": max(one["max_us"] for one in found)}
 
 
+def ring_alone(options, made):
+    """Messages through the corosyncs of that ring and back, without a file system: {window: result}"""
+    program = f"{options.build}/tests/bench/ring_load"
+    following = [node.spawn(program, "--follow", log="ring_load", stdin=subprocess.PIPE)
+                 for node in made.nodes[1:]]
+    try:
+        return {window: json.loads(made[1].exec(
+            program, "--members", len(made.nodes), "--window", window, "--seconds", options.seconds,
+            check=True).stdout)["results"][0] for window in WINDOWS}
+    finally:
+        for one in following:
+            one.popen.stdin.close()
+            one.wait()
+
+
 def propagation(options, made):
     return servers.load(options, made[1].tree, "propagation", "--reader", made[3].tree, "--rate", 50,
                         "--seconds", max(0.4, 4 * options.seconds))
@@ -186,6 +203,11 @@ def speed(options, text):
                 say(f"round {number + 1}: {case[0]}: " + ", ".join(
                     f"{name} {found[-1]['per_second']:.0f}/s, {found[-1]['p50_us']:.0f} us"
                     for name, found in results[case].items()))
+            os.sync()
+            for window, found in ring_alone(options, rings[0]).items():
+                results.setdefault(("message", window), {}).setdefault(RING, []).append(found)
+                say(f"round {number + 1}: {window} messages at once: {found['per_second']:.0f}/s, "
+                    f"{found['p50_us']:.0f} us")
     show_speed(options, text, results)
 
 
@@ -195,8 +217,17 @@ def show_speed(options, text, results):
     text.add("## Three nodes\n\nOperations a second (microseconds of the median / of 99 in 100), medians "
              "of the rounds. Propagation: from the start of a write on node 1 to the moment at which a "
              "reader on node 3 gets it.\n")
-    rates = {case: found for case, found in results.items() if case != PROPAGATION}
-    text.add(report.rates({**rates, PROPAGATION: results[PROPAGATION]}, names))
+    alone = {case: found for case, found in results.items() if case[0] == "message"}
+    rates = {case: found for case, found in results.items()
+             if case != PROPAGATION and case not in alone}
+    text.add(report.rates({**rates, PROPAGATION: results[PROPAGATION], **alone}, [*names, RING]))
+    text.add("The ring alone: messages of 600 bytes through corosync and back, so many at once. A "
+             "creation takes two of them, one after the other, so no more than:\n")
+    text.add(report.table(["creations, threads", *(f"share: {report.NAMES[name]}" for name in names)], [
+        [str(window), *(report.ratio_text([2 * one["per_second"] / other["per_second"] for one, other
+                                           in zip(results[("create", window)][name], found[RING])])
+                        for name in names)]
+        for (_, window), found in alone.items()]))
     text.add("Processor time of all daemons and corosyncs, microseconds for each operation.\n")
     text.add(report.processor_times({case: results[case] for case in CASES}, names))
     text.plot("ring-speed", "Operations a second, three nodes", report.bars(rates, names), (10, 5))

@@ -26,6 +26,7 @@ import cluster_lab  # noqa: E402  pylint: disable=wrong-import-position
 from cluster_lab import wait_for  # noqa: E402,F401  pylint: disable=wrong-import-position
 
 DURABLE, RELAXED, ORIGINAL, EMPTY, DISK = "durable", "relaxed", "original", "empty", "disk"
+RING = "ring"
 
 
 def add_options(parser):

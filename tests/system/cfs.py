@@ -48,7 +48,8 @@ def build_directory():
 
 def find_program(name):
     """The path of a built program, or None."""
-    for folder in ("gateway", "gateway/daemon", "clients", "tests/system", "tests/support", "."):
+    for folder in ("gateway", "gateway/daemon", "clients", "tests/system", "tests/support", "tests/bench",
+                   "."):
         path = os.path.join(build_directory(), folder, name)
         if os.path.isfile(path):
             return os.path.abspath(path)

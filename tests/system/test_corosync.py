@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the driver relies on, from a real corosync: order, views, large messages, quorum, nodes."""
+import json
 import re
 import subprocess
 import threading
@@ -196,6 +197,21 @@ def test_a_corosync_that_dies_is_told_and_found_again(ring, probes):
     probes[2].expect("quorum yes 1,2,3", since)
     probes[2].tell("send again")
     expect_everywhere(probes, r"message 2 \d+ \w+ again")
+
+
+def test_the_load_on_a_ring_alone(ring):
+    program = cfs.program("ring_load")
+    others = [node.spawn(program, "--follow", log="ring_load", stdin=subprocess.PIPE)
+              for node in ring.nodes[1:]]
+    done = ring[1].exec(program, "--members", 3, "--window", 8, "--seconds", 0.2)
+    assert done.returncode == 0, done.stdout
+    result, = json.loads(done.stdout)["results"]
+    assert (result["workload"], result["threads"], result["errors"]) == ("message", 8, 0)
+    assert sum(count for _, count in result["histogram"]) == result["operations"] > 8
+    assert 0 < result["p50_us"] <= result["p99_us"] <= result["max_us"] <= 1e6 * result["seconds"]
+    for one in others:
+        one.popen.stdin.close()
+        assert one.wait() == 0
 
 
 def test_votes_and_nodes(ring, probes):
