@@ -150,19 +150,22 @@ void ApplierThread::perform_changes(std::vector<OrderedChange> changes) {
     }
     for (OrderedChange& change : changes) answer(change);
     std::vector<Durable> waiters;
+    bool tell = false;
     {
-        // With nothing else to do, without another thread's wake-up.
         const MutexLock lock(mutex_);
-        if (durable_.empty() && flush_by_) return;
-        if (durable_.empty()) {
+        if (durable_.empty() && !flush_by_) {
             flush_by_ = std::chrono::steady_clock::now() + kFlushWithin;
-        } else if (!flushing_ && works_.empty()) {
+        }
+        // With nothing else to do, without another thread's wake-up.
+        if (!durable_.empty() && !flushing_ && works_.empty()) {
             flushing_ = true;
             waiters.swap(durable_);
+        } else {
+            tell = flush_must_be_told();
         }
     }
-    if (waiters.empty()) return to_flush_.notify_one();
-    flush_once(std::move(waiters));
+    if (tell) to_flush_.notify_one();
+    if (!waiters.empty()) flush_once(std::move(waiters));
 }
 
 void ApplierThread::answer(OrderedChange& change) {
@@ -248,11 +251,13 @@ void ApplierThread::run_flush() {
         {
             const MutexLock lock(mutex_);
             while (!flush_is_due() && !flush_stopping_) {
-                if (flush_by_ && !flushing_) {
-                    to_flush_.wait_until(mutex_, *flush_by_);
+                flush_looks_at_ = flushing_ ? std::nullopt : flush_by_;
+                if (flush_looks_at_) {
+                    to_flush_.wait_until(mutex_, *flush_looks_at_);
                 } else {
                     to_flush_.wait(mutex_);
                 }
+                flush_looks_at_.reset();
             }
             if (flush_stopping_ && durable_.empty()) return;
             flushing_ = true;
@@ -265,6 +270,13 @@ void ApplierThread::run_flush() {
 bool ApplierThread::flush_is_due() const {
     if (flushing_) return false;
     return !durable_.empty() || (flush_by_ && std::chrono::steady_clock::now() >= *flush_by_);
+}
+
+/// Each wake-up of a thread costs as much as a change: not for what it will see by itself.
+bool ApplierThread::flush_must_be_told() const {
+    if (flushing_) return false;  // whoever flushes looks for it afterwards
+    if (!durable_.empty()) return true;
+    return flush_by_ && !(flush_looks_at_ && *flush_looks_at_ <= *flush_by_);
 }
 
 /// One flush answers all who wait; what comes meanwhile gets the next.
@@ -287,7 +299,7 @@ void ApplierThread::flush_once(std::vector<Durable> waiters) {
                                   [upto](const Durable& waiter) { return waiter.upto > upto; });
         std::move(late, durable_.end(), std::back_inserter(waiters));
         durable_.erase(late, durable_.end());
-        more = !durable_.empty() || flush_by_;
+        more = flush_must_be_told();
     }
     if (more) to_flush_.notify_one();
     for (Durable& waiter : waiters) waiter.done(status);

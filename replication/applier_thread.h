@@ -84,6 +84,7 @@ private:
     void broken(const Error& error);
     void answer(OrderedChange& change);
     bool flush_is_due() const CFSGATE_REQUIRES(mutex_);
+    bool flush_must_be_told() const CFSGATE_REQUIRES(mutex_);
     void flush_once(std::vector<Durable> waiters);
     static void drop(Work& work, const Error& error);
 
@@ -101,6 +102,8 @@ private:
     bool flushing_ CFSGATE_GUARDED_BY(mutex_) = false;
     /// When what others have changed is made durable, though nobody here waits for it.
     std::optional<SteadyTime> flush_by_ CFSGATE_GUARDED_BY(mutex_);
+    /// When "journal flush" looks again by itself.
+    std::optional<SteadyTime> flush_looks_at_ CFSGATE_GUARDED_BY(mutex_);
     bool restart_asked_ CFSGATE_GUARDED_BY(mutex_) = false;
     bool stopping_ CFSGATE_GUARDED_BY(mutex_) = false;
     bool flush_stopping_ CFSGATE_GUARDED_BY(mutex_) = false;

@@ -36,6 +36,8 @@ constexpr seconds kTick{1};
 constexpr milliseconds kBlockedWait{2};
 constexpr int kDeliveriesAtOnce = 256;
 constexpr seconds kVotesEvery{10};
+/// Members, views and votes may be shown that late: to put them together costs as much as a message.
+constexpr milliseconds kPublishEvery{20};
 /// Nobody can create it, so deleting it has no effect on any node; but it has its place in the
 /// order.
 constexpr const char* kMarkerPath = "../cfsgate-sync";
@@ -151,8 +153,16 @@ private:
         if (observer_) observer_(changes);
     }
 
+    /// What has something to take.
+    struct Ready {
+        bool mailbox;
+        bool quorum;
+        bool nodes;
+        bool configuration;
+        bool status;
+    };
     void run();
-    void wait();
+    Ready wait();
     void tick(SteadyTime now);
     void connect_quorum();
     void connect_nodes();
@@ -189,7 +199,8 @@ private:
     bool wait_for_turn(InodeNumber inode, Item& item) CFSGATE_EXCLUDES(turns_mutex_);
     void next_turn(InodeNumber inode) CFSGATE_EXCLUDES(turns_mutex_);
 
-    void publish() CFSGATE_EXCLUDES(mutex_);
+    void publish(SteadyTime now) CFSGATE_EXCLUDES(mutex_);
+    void publish_all() CFSGATE_EXCLUDES(mutex_);
     static std::vector<NodeId> members_of(const GroupLink& link);
     static GroupStatus group_status(const GroupLink& link);
     std::string why_not_quorate() const;
@@ -232,7 +243,10 @@ private:
     SteadyTime next_votes_{};
     SteadyTime next_verify_{};
     std::uint32_t quorum_changed_at_ = 0;
-    bool more_ = false;
+    bool more_configuration_ = false;  // not taken to its end
+    bool more_status_ = false;
+    SteadyTime published_at_{};
+    bool unpublished_ = false;
 
     mutable Mutex mutex_;
     ClusterStatus status_published_ CFSGATE_GUARDED_BY(mutex_);
@@ -444,35 +458,45 @@ Status Cluster::verify() {
 void Cluster::run() {
     next_verify_ = std::chrono::steady_clock::now() + options_.verify_every;
     while (!stopping_) {
-        wait();
-        for (const auto& letter : mailbox_->take()) letter();
-        dispatch_quorum();
-        if (node_list_ && !node_list_->dispatch()) node_list_.reset();
-        more_ = configuration_.dispatch(kDeliveriesAtOnce);
-        more_ = status_.dispatch(kDeliveriesAtOnce) || more_;
+        const Ready ready = wait();
+        if (ready.mailbox) {
+            for (const auto& letter : mailbox_->take()) letter();
+        }
+        if (ready.quorum) dispatch_quorum();
+        if (ready.nodes && node_list_ && !node_list_->dispatch()) node_list_.reset();
+        more_configuration_ = ready.configuration && configuration_.dispatch(kDeliveriesAtOnce);
+        more_status_ = ready.status && status_.dispatch(kDeliveriesAtOnce);
         const SteadyTime now = std::chrono::steady_clock::now();
         if (now >= next_tick_) tick(now);
         send_held(now);
         configuration_.flush();
         status_.flush();
         if (!works_.empty()) applier_.push(std::exchange(works_, {}));
-        publish();
+        publish(now);
     }
     status_.stop();
     configuration_.stop();
 }
 
-void Cluster::wait() {
+Cluster::Ready Cluster::wait() {
     std::array<pollfd, 5> entries{{{mailbox_->descriptor(), POLLIN, 0},
                                    {quorum_ ? quorum_->descriptor() : -1, POLLIN, 0},
                                    {node_list_ ? node_list_->descriptor() : -1, POLLIN, 0},
                                    {configuration_.descriptor(), POLLIN, 0},
                                    {status_.descriptor(), POLLIN, 0}}};
-    auto patience = std::chrono::ceil<milliseconds>(next_tick_ - std::chrono::steady_clock::now());
+    const SteadyTime now = std::chrono::steady_clock::now();
+    auto patience = std::chrono::ceil<milliseconds>(next_tick_ - now);
     if (configuration_.blocked() || status_.blocked()) patience = std::min(patience, kBlockedWait);
-    if (more_) patience = milliseconds(0);
+    if (unpublished_) {
+        patience = std::min(patience,
+                            std::chrono::ceil<milliseconds>(published_at_ + kPublishEvery - now));
+    }
+    if (more_configuration_ || more_status_) patience = milliseconds(0);
     const auto timeout = std::clamp<milliseconds::rep>(patience.count(), 0, 1000);
     ::poll(entries.data(), entries.size(), static_cast<int>(timeout));
+    return {entries[0].revents != 0, entries[1].revents != 0, entries[2].revents != 0,
+            entries[3].revents != 0 || more_configuration_,
+            entries[4].revents != 0 || more_status_};
 }
 
 void Cluster::tick(SteadyTime now) {
@@ -801,7 +825,28 @@ std::string Cluster::why_not_quorate() const {
            " votes are here, " + std::to_string(votes_->needed) + " are needed";
 }
 
-void Cluster::publish() {
+void Cluster::publish(SteadyTime now) {
+    std::optional<SteadyTime> oldest;
+    if (!in_flight_.empty()) oldest = in_flight_.begin()->second.since;
+    if (!held_.empty()) {
+        oldest = std::min(oldest.value_or(held_.front().since), held_.front().since);
+    }
+    {
+        const MutexLock lock(mutex_);
+        oldest_ = oldest;
+        refusing_published_ = refusing_;
+        status_published_.in_flight = in_flight_.size();
+        status_published_.held = held_.size();
+        status_published_.awaiting_rotation = rotation_.size();
+        status_published_.rotations = rotation_.markers_back();
+    }
+    unpublished_ = now - published_at_ < kPublishEvery;
+    if (unpublished_) return;
+    published_at_ = now;
+    publish_all();
+}
+
+void Cluster::publish_all() {
     ClusterStatus status;
     status.name = config_.cluster_name;
     status.config_version = config_.config_version;
@@ -812,10 +857,6 @@ void Cluster::publish() {
     status.configuration = group_status(configuration_);
     status.status = group_status(status_);
     status.last_verification = verification_;
-    status.in_flight = in_flight_.size();
-    status.held = held_.size();
-    status.awaiting_rotation = rotation_.size();
-    status.rotations = rotation_.markers_back();
     if (configuration_.machine() != nullptr) {
         status.self = configuration_.machine()->self().node;
         if (const auto leader = configuration_.machine()->last_leader()) {
@@ -829,17 +870,15 @@ void Cluster::publish() {
         status.nodes.push_back({node.id, node.name, node.votes, node.addresses, online,
                                 status_store_.address_of(node.id)});
     }
-    std::optional<SteadyTime> oldest;
-    if (!in_flight_.empty()) oldest = in_flight_.begin()->second.since;
-    if (!held_.empty())
-        oldest = std::min(oldest.value_or(held_.front().since), held_.front().since);
+    status.in_flight = in_flight_.size();
+    status.held = held_.size();
+    status.awaiting_rotation = rotation_.size();
+    status.rotations = rotation_.markers_back();
 
     const MutexLock lock(mutex_);
     status.info_version = status_published_.info_version;
     if (shows_other_members(status, status_published_)) ++status.info_version;
     status_published_ = std::move(status);
-    oldest_ = oldest;
-    refusing_published_ = refusing_;
 }
 
 }  // namespace

@@ -70,7 +70,8 @@ private:
             {path_, CFSGATE_TRY(Result<InodeNumber>(top))}};
         if (!path_.empty()) found.emplace(path_, CFSGATE_TRY(view.inode(waiting[0].second)));
         while (!waiting.empty()) {
-            const auto [directory, number] = waiting.back();
+            const std::string directory = std::move(waiting.back().first);
+            const InodeNumber number = waiting.back().second;
             waiting.pop_back();
             if (directory == kLockDirectory) continue;
             if (!CFSGATE_TRY(view.inode(number)).is_directory()) continue;
