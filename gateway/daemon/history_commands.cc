@@ -103,7 +103,8 @@ Result<std::map<std::string, Inode>> subtree(const store::ReadView& view, const 
         {"", CFSGATE_TRY(Result<InodeNumber>(top))}};
     found.emplace("", CFSGATE_TRY(view.inode(waiting[0].second)));
     while (!waiting.empty()) {
-        const auto [directory, number] = waiting.back();
+        const std::string directory = std::move(waiting.back().first);
+        const InodeNumber number = waiting.back().second;
         waiting.pop_back();
         if (!CFSGATE_TRY(view.inode(number)).is_directory()) continue;
         CFSGATE_TRY(view.headers(number, kRootInode, [&](const Inode& inode) {
