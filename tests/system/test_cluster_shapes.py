@@ -188,7 +188,7 @@ def check_lost(log, kept, name, content):
     inode number that the other tree has too, whatever that is there."""
     assert len(kept) == 1
     file = kept.pop()
-    assert re.search(rf"\d+ entries of this node .*{os.path.basename(file)}", log), log
+    assert re.search(rf"is kept in {os.path.basename(file)}\n.*; \d+ entries here have lost:", log), log
     assert re.search(rf"{name}: (removed|replaced)", log), log
     assert content in cfs.read(file)
 
