@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 namespace cfsgate::store {
@@ -46,6 +48,31 @@ Result<std::string> read_file(const std::string& path, std::uint64_t bytes_max) 
     }
     bytes.resize(done);
     return bytes;
+}
+
+Result<SparseBytes> read_sparse_file(const std::string& path) {
+    constexpr std::size_t kBlockBytes = 64U << 10U;
+    const UniqueFd fd = CFSGATE_TRY(open_file(path, O_RDONLY));
+    const auto block = std::make_unique<std::array<char, kBlockBytes>>();
+    SparseBytes found;
+    while (true) {
+        const ssize_t count =
+            ::pread(fd.get(), block->data(), kBlockBytes, static_cast<off_t>(found.size));
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return fail_posix(errno, path);
+        if (count == 0) return found;
+        const std::string_view bytes(block->data(), static_cast<std::size_t>(count));
+        if (!all_zero(bytes)) {
+            found.bytes.resize(found.size, '\0');
+            found.bytes.append(bytes);
+        }
+        found.size += bytes.size();
+    }
+}
+
+bool all_zero(std::string_view bytes) {
+    return bytes.empty() ||
+           (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 Status write_all(int fd, std::string_view bytes, std::uint64_t offset, const std::string& path) {

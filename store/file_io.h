@@ -26,6 +26,14 @@ Result<FileId> file_id(const std::string& path);
 
 /// At most `bytes_max` from the start. Errors: NotFound.
 Result<std::string> read_file(const std::string& path, std::uint64_t bytes_max = UINT64_MAX);
+bool all_zero(std::string_view bytes);
+/// A file of which most is zeros behind something else.
+struct SparseBytes {
+    std::string bytes;       ///< up to the last block that is not all zeros
+    std::uint64_t size = 0;  ///< of the file
+};
+/// Reads all of it, and keeps what is not zero. Errors: NotFound.
+Result<SparseBytes> read_sparse_file(const std::string& path);
 Status write_all(int fd, std::string_view bytes, std::uint64_t offset, const std::string& path);
 Status sync_data(int fd, const std::string& path);
 /// Makes names in a directory durable.

@@ -60,11 +60,6 @@ bool is_record_magic(std::uint32_t magic) {
     return magic == kRecordMagic || magic == kFlushedMagic;
 }
 
-bool all_zero(std::string_view bytes) {
-    return bytes.empty() ||
-           (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
 struct RawRecord {
     std::uint32_t magic = 0;
     std::uint64_t sequence = 0;
@@ -136,6 +131,42 @@ Result<Header> decode_header(std::string_view bytes, const std::string& path) {
     return header;
 }
 
+/// Where the good records end. Those at the end may reach into the zeros that were left out, which
+/// are put back.
+std::size_t end_of_records(SparseBytes& segment, const Header& header) {
+    std::size_t end = kHeaderBytes;
+    std::uint32_t crc = header.crc;
+    for (std::uint64_t expected = header.first;; ++expected) {
+        const auto put_back = [&](std::size_t size) {
+            segment.bytes.resize(
+                std::max(segment.bytes.size(), std::min<std::size_t>(segment.size, size)), '\0');
+        };
+        put_back(end + kRecordHeaderBytes);
+        ByteReader sizes(std::string_view(segment.bytes).substr(end));
+        sizes.take<std::uint32_t>();
+        const auto payload_bytes = sizes.take<std::uint32_t>();
+        if (payload_bytes > segment.size - end) return end;
+        put_back(end + kRecordHeaderBytes + payload_bytes);
+        ByteReader in(std::string_view(segment.bytes).substr(end));
+        const auto record = take_record(in);
+        if (!record || record->sequence != expected || !record->follows(crc)) return end;
+        crc = record->crc;
+        end += kRecordHeaderBytes + payload_bytes;
+    }
+}
+
+/// Without the zeros behind its records, which are most of it: memory that is touched costs more than
+/// reading. Whole, where anything else stands there.
+Result<SparseBytes> read_segment(const std::string& path) {
+    SparseBytes segment = CFSGATE_TRY(read_sparse_file(path));
+    if (const auto header = decode_header(segment.bytes, path)) {
+        const std::size_t end = end_of_records(segment, *header);
+        if (all_zero(std::string_view(segment.bytes).substr(end))) return segment;
+    }
+    segment.bytes.resize(segment.size, '\0');
+    return segment;
+}
+
 std::uint64_t file_bytes(const std::string& path) {
     struct stat info {};
     return ::stat(path.c_str(), &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
@@ -198,7 +229,10 @@ Status Journal::make_segment(const JournalOptions& options, std::uint64_t number
 Result<SegmentInfo> Journal::scan_segment(const std::string& directory, std::uint64_t number,
                                           std::uint64_t store_id, const RecordSink& sink) {
     const std::string path = segment_path(directory, number);
-    return scan_bytes(CFSGATE_TRY(read_file(path)), path, number, store_id, sink);
+    const SparseBytes segment = CFSGATE_TRY(read_segment(path));
+    SegmentInfo info = CFSGATE_TRY(scan_bytes(segment.bytes, path, number, store_id, sink));
+    info.file_bytes = segment.size;
+    return info;
 }
 
 Result<SegmentInfo> Journal::scan_bytes(std::string_view bytes, const std::string& path,
@@ -338,11 +372,12 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     CFSGATE_TRY(note_segments({numbers.begin(), numbers.end() - 1}));
     number_ = numbers.back();
     const std::string path = segment_path(options_.directory, number_);
-    const std::string bytes = CFSGATE_TRY(read_file(path));
-    const bool holds_nothing =
-        bytes.size() <= kHeaderBytes || all_zero(std::string_view(bytes).substr(kHeaderBytes));
-    const auto header = decode_header(bytes, path);
-    if (header || !holds_nothing) return adopt_last(bytes);
+    const SparseBytes segment = CFSGATE_TRY(read_segment(path));
+    const bool holds_nothing = segment.size <= kHeaderBytes ||
+                               segment.bytes.size() <= kHeaderBytes ||
+                               all_zero(std::string_view(segment.bytes).substr(kHeaderBytes));
+    const auto header = decode_header(segment.bytes, path);
+    if (header || !holds_nothing) return adopt_last(segment);
     // Begun, and the machine stopped before its header was written. Where the one before ended, only
     // its records tell.
     log_->warn("{}; begun anew", header.error().detail);
@@ -361,7 +396,8 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     return begin_segment(number_, 0);
 }
 
-Status Journal::adopt_last(std::string_view bytes) {
+Status Journal::adopt_last(const SparseBytes& segment) {
+    const std::string_view bytes = segment.bytes;
     path_ = segment_path(options_.directory, number_);
     const SegmentInfo last =
         CFSGATE_TRY(scan_bytes(bytes, path_, number_, options_.store_id, nullptr));
@@ -371,7 +407,7 @@ Status Journal::adopt_last(std::string_view bytes) {
                                         " is damaged, and it had been flushed or applied");
     }
     offset_ = last.end;
-    size_ = last.file_bytes;
+    size_ = segment.size;
     crc_ = last.last_crc;
     committed_next_ = next_;
     appended_ = next_ - 1;
@@ -580,6 +616,7 @@ std::uint64_t Journal::segment_count() const {
 }
 
 Status Journal::read(Sequence after, const RecordSink& sink) const {
+    if (appended() <= after) return {};
     std::vector<SegmentInfo> segments;
     {
         MutexLock lock(mutex_);

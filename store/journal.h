@@ -149,7 +149,7 @@ private:
         : options_(std::move(options)), log_(std::move(log)) {}
     Status begin_segment(std::uint64_t number, std::uint64_t bytes_min);
     Status adopt(const std::vector<std::uint64_t>& numbers);
-    Status adopt_last(std::string_view bytes);
+    Status adopt_last(const SparseBytes& segment);
     Status note_segments(const std::vector<std::uint64_t>& numbers);
     Status check_place();
 

@@ -60,7 +60,7 @@ Result<std::string> prepare_mount_point(const std::string& path, Prober& prober,
         const MountEntry* mount = find_mount(table, place);
         if (mount == nullptr) {
             CFSGATE_TRY(make_directory(place, 0750));
-            warn_of_hidden_files(place, prober.run(kProbeDirectory, place, kProbeDeadline), log);
+            warn_of_hidden_files(place, probe_directory(place), log);
             return place;
         }
         const Probe found = prober.run(kProbeDirectory, place, kProbeDeadline);

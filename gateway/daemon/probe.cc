@@ -38,17 +38,6 @@ Probe probe_mount(const std::string& mount_point) {
     return ::statvfs(mount_point.c_str(), &statistics) == 0 ? Probe::Answers : from_errno(errno);
 }
 
-Probe probe_directory(const std::string& path) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
-    if (!directory) return from_errno(errno);
-    errno = 0;
-    while (const dirent* entry = ::readdir(directory.get())) {
-        const std::string name(&entry->d_name[0]);
-        if (name != "." && name != ".." && name != "lost+found") return Probe::NotEmpty;
-    }
-    return errno == 0 ? Probe::Answers : from_errno(errno);
-}
-
 /// Starts this program anew with the request; 0 where that failed.
 pid_t spawn(const char* request, const std::string& path) {
     posix_spawnattr_t attributes;
@@ -86,6 +75,17 @@ Probe to_probe(int wait_status) {
 }
 
 }  // namespace
+
+Probe probe_directory(const std::string& path) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+    if (!directory) return from_errno(errno);
+    errno = 0;
+    while (const dirent* entry = ::readdir(directory.get())) {
+        const std::string name(&entry->d_name[0]);
+        if (name != "." && name != ".." && name != "lost+found") return Probe::NotEmpty;
+    }
+    return errno == 0 ? Probe::Answers : from_errno(errno);
+}
 
 std::optional<int> run_as_probe(const std::vector<std::string>& arguments) {
     if (arguments.size() != 3) return {};

@@ -33,6 +33,9 @@ inline constexpr const char* kProbeDirectory = "--probe-directory";
 /// The child: does what `arguments` say if they are those of a probe, and gives its exit code.
 std::optional<int> run_as_probe(const std::vector<std::string>& arguments);
 
+/// The same as kProbeDirectory on the calling thread: for a directory on which nothing is mounted.
+Probe probe_directory(const std::string& path);
+
 /// Starts such children. A child that cannot be killed keeps its place: no further one is started
 /// until it has gone. Threads: one at a time.
 class Prober {

@@ -203,6 +203,54 @@ TEST_F(JournalTest, EveryDamagedByteOfARecordIsFound) {
     }
 }
 
+/// The zeros behind the last record are left out in blocks of 64 KiB when a segment is read; the
+/// last record may end with such ones itself.
+TEST_F(JournalTest, RecordsThatEndWithZeros) {
+    constexpr std::size_t kBlock = 64U << 10U;
+    options.segment_bytes = 6 * kBlock;
+    // The second record begins so many bytes before the end of a block: with its header there, behind
+    // it, or cut anywhere.
+    for (std::size_t before = 0; before <= 44; ++before) {
+        SCOPED_TRACE(before);
+        std::filesystem::remove_all(segment(1));
+        const std::string first(kBlock - 64 - 20 - before, 'x');
+        for (const std::size_t zeros : {kBlock, 2 * kBlock + 77}) {
+            const Payloads payloads{first, std::string(zeros, '\0')};
+            std::filesystem::remove(segment(1));
+            {
+                const auto journal = open();
+                for (const auto& payload : payloads) append(*journal, payload);
+                take(journal->sync());
+            }
+            const auto journal = open();
+            EXPECT_EQ(journal->appended(), Sequence(2));
+            EXPECT_TRUE(read(*journal) == payloads);
+            append(*journal, "behind");
+            EXPECT_EQ(read(*open(), 2), Payloads{"behind"});
+        }
+    }
+}
+
+TEST_F(JournalTest, ZerosBehindDamageAreLookedAtToo) {
+    constexpr std::size_t kBlock = 64U << 10U;
+    options.segment_bytes = 8 * kBlock;
+    {
+        const auto journal = open();
+        for (int i = 0; i < 3; ++i) {
+            append(*journal, std::string(kBlock, '\0'));
+            take(journal->sync());
+        }
+    }
+    std::string bytes = test::read_file(segment(1));
+    bytes[64 + 20 + 5] = 1;  // of the first; only the last one tells that the second was flushed
+    test::write_file(segment(1), bytes);
+    const auto info = take(Journal::scan_segment(directory.path(), 1, 77, nullptr));
+    EXPECT_EQ(info.records, 0U);
+    EXPECT_EQ(info.file_bytes, 8 * kBlock);
+    EXPECT_TRUE(info.torn);
+    EXPECT_TRUE(info.damaged);
+}
+
 /// A torn write and a record that went bad look alike, but for what was written behind it.
 TEST_F(JournalTest, ADamagedRecordThatHadBeenFlushedIsNoTornWrite) {
     {
