@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import time
 
 import pytest
 
 import cfs
 import cluster
+from test_recovery import page_sections
 
 pytestmark = pytest.mark.skipif(cluster.why_not() is not None, reason=str(cluster.why_not()))
 
@@ -411,3 +413,30 @@ def test_a_node_that_is_down_is_not_asked_to_purge(ring):
     assert files_with(ring[3], secret), "nobody has told it"
     cfsgate(ring[1], "history", "purge", "secret-2", "--all-nodes")
     expect_purged(ring, secret, "secret-2", version)
+
+
+def test_the_page_for_one_damaged_node(ring):
+    """docs/recovery.md, its commands exactly as written; systemctl is played."""
+    node = ring[3]
+    write(ring[1], "page", b"before")
+    sync(node)
+    node.stop_daemon()
+    write(ring[1], "page", b"newer")
+    # On a host the place is a directory, not a disk of its own.
+    assert node.exec("umount", "/var/lib/pve-cluster").returncode == 0
+    place = node.root + "/var/lib/pve-cluster"
+    shutil.copytree(node.disk(), place, dirs_exist_ok=True)
+    with open(place + "/tree.mdb", "r+b") as file:
+        file.write(b"damaged" * 1000)
+    for line in page_sections()["One node of a cluster"].splitlines():
+        if line == "systemctl start cfsgated":
+            node.start_daemon()
+        elif line != "systemctl stop cfsgated":
+            programs = os.path.dirname(cfs.program("cfsgate"))
+            done = node.exec("sh", "-c", f'PATH="{programs}:$PATH"; {line}')
+            assert done.returncode == 0, f"{line}: {done.stdout}"
+    assert "synced" in done.stdout
+    settle(ring)
+    assert read(node, "page") == b"newer"
+    check_equal(ring)
+    assert "tree.mdb" in os.listdir(place + ".old")
