@@ -90,6 +90,7 @@ private:
         ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         while (!input.empty()) {
             const ssize_t count = ::send(socket.get(), input.data(), input.size(), MSG_NOSIGNAL);
+            if (count < 0 && errno == EINTR) continue;
             if (count <= 0) break;  // too much for the server, which has closed
             input.remove_prefix(static_cast<std::size_t>(count));
         }
@@ -98,6 +99,7 @@ private:
         char piece[4096];
         for (;;) {
             const ssize_t count = ::recv(socket.get(), &piece[0], sizeof(piece), 0);
+            if (count < 0 && errno == EINTR) continue;  // libFuzzer's own clock
             if (count < 0 && errno == ECONNRESET) return answer;
             expect(count >= 0, "the answer comes in time");
             if (count == 0) return answer;
