@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The journal's reader. Twice: the bytes as a segment; and the bytes as a list of changes to a good
-// segment, of which only a beginning may be read.
+// The journal's reader. Three times: the bytes as a segment; the bytes as a list of changes to a good
+// segment, of which only a beginning may be read; and the bytes as a recipe of a large segment, which
+// must be read from a file, where zeros are left out, as it is from memory.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -10,6 +11,8 @@
 #include "store/base/crc32c.h"
 #include "store/journal.h"
 #include "tests/fuzz/expect.h"
+#include "tests/support/store_directory.h"
+#include "tests/support/vectors.h"
 
 namespace {
 
@@ -50,8 +53,7 @@ Read read(std::string_view bytes) {
     return read;
 }
 
-/// Six records of different sizes, as journal.h describes them.
-std::string good_segment() {
+std::string header() {
     ByteWriter head;
     head.put_bytes("cfsgate journal\n");
     head.put(std::uint32_t{1});
@@ -61,29 +63,50 @@ std::string good_segment() {
     head.put(kFirst);
     std::string bytes = head.take();
     bytes.resize(60);
-    std::uint32_t crc = Crc32c::of(bytes);
     ByteWriter out;
     out.put_bytes(bytes);
-    out.put(crc);
-    for (std::uint64_t i = 0; i < 6; ++i) {
-        const std::string payload(static_cast<std::size_t>(i * i * 7), static_cast<char>('a' + i));
+    out.put(Crc32c::of(bytes));
+    return out.take();
+}
+
+constexpr std::uint32_t kRecordMagic = 0x4a736663;
+constexpr std::uint32_t kFlushedMagic = 0x53736663;
+
+/// As journal.h describes them.
+class Segment {
+public:
+    void add(const std::string& payload, std::uint32_t magic = kRecordMagic) {
         ByteWriter covered;
-        covered.put(crc);
+        covered.put(crc_);
         covered.put(static_cast<std::uint32_t>(payload.size()));
-        covered.put(kFirst + i);
+        covered.put(next_);
         Crc32c sum;
         sum.add(covered.bytes());
         sum.add(payload);
-        crc = sum.value();
-        out.put(std::uint32_t{0x4a736663});
+        crc_ = sum.value();
+        ByteWriter out;
+        out.put(magic);
         out.put(static_cast<std::uint32_t>(payload.size()));
-        out.put(kFirst + i);
-        out.put(crc);
+        out.put(next_++);
+        out.put(crc_);
         out.put_bytes(payload);
+        bytes_ += out.bytes();
     }
-    std::string segment = out.take();
-    segment.resize(segment.size() + 100);
-    return segment;
+    const std::string& bytes() const { return bytes_; }
+
+private:
+    std::string bytes_ = header();
+    std::uint32_t crc_ = Crc32c::of(std::string_view(bytes_).substr(0, 60));
+    std::uint64_t next_ = kFirst;
+};
+
+/// Six records of different sizes.
+std::string good_segment() {
+    Segment segment;
+    for (std::uint64_t i = 0; i < 6; ++i) {
+        segment.add(std::string(static_cast<std::size_t>(i * i * 7), static_cast<char>('a' + i)));
+    }
+    return segment.bytes() + std::string(100, '\0');
 }
 
 /// u16 place | u8 value, over and over; a place beyond the end cuts the file there instead.
@@ -100,11 +123,51 @@ void change(std::string& bytes, std::string_view changes) {
     }
 }
 
+/// u8 count of records | for each u32 size, u8 filling | u32 place | u8 value, over and over.
+std::string large_segment(std::string_view recipe) {
+    constexpr std::size_t kBytes = 400000;
+    ByteReader in(recipe);
+    Segment segment;
+    for (unsigned left = in.take<std::uint8_t>() % 5U; left > 0; --left) {
+        const std::size_t size = in.take<std::uint32_t>() % 140000;
+        segment.add(std::string(size, static_cast<char>(in.take<std::uint8_t>() % 3)),
+                    kFlushedMagic);
+    }
+    std::string bytes = segment.bytes();
+    bytes.resize(std::max(bytes.size(), kBytes));
+    while (in.remaining() >= 5) {
+        const std::size_t at = in.take<std::uint32_t>() % bytes.size();
+        bytes[at] = static_cast<char>(in.take<std::uint8_t>());
+    }
+    return bytes;
+}
+
+void read_as_a_file(const std::string& bytes) {
+    static const test::TempDirectory directory;
+    test::write_file(Journal::segment_path(directory.path(), kNumber), bytes);
+    const Read expected = read(bytes);
+    std::vector<std::string> records;
+    const auto info = Journal::scan_segment(directory.path(), kNumber, kStore,
+                                            [&](Sequence, std::string_view payload) -> Status {
+                                                records.emplace_back(payload);
+                                                return {};
+                                            });
+    expect(info.has_value() == expected.good, "a file is good where its bytes are");
+    if (!info) return;
+    expect(records == expected.records, "a file has the records of its bytes");
+    const SegmentInfo& other = expected.info;
+    expect(info->records == other.records && info->end == other.end &&
+               info->last_crc == other.last_crc && info->file_bytes == other.file_bytes &&
+               info->torn == other.torn && info->damaged == other.damaged,
+           "a file is judged as its bytes are");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(data), size);
     read(input);
+    read_as_a_file(large_segment(input));
     static const std::string whole = good_segment();
     static const Read good = read(whole);
     expect(good.records.size() == 6 && !good.info.torn, "the good segment is read whole");
