@@ -466,7 +466,6 @@ void Process::take_apply(Apply effect) {
     if (!twice) return;
     Change again;
     again.key = std::get<Change>(works_.back()).key;
-    again.round = std::get<Change>(works_.back()).round;
     again.in_quorate_ring = true;
     again.ordered.what = std::get<Change>(works_.back()).ordered.what;
     works_.emplace_back(std::move(again));
@@ -608,9 +607,7 @@ void Process::perform_changes(std::vector<Change> changes) {
             continue;
         }
         if (std::holds_alternative<UnlockRequest>(change.ordered.what.operation)) continue;
-        const auto [first, is_first] = performed_.emplace(change.key, change.round);
-        if (!is_first) world_.repeated(setup_.node, change.key, first->second, change.round);
-        if (change.ordered.own) world_.came_back(change.key, change.round);
+        if (!performed_.insert(change.key).second) world_.repeated(setup_.node, change.key);
         const Step* const before = tree_;
         tree_ = history_.apply(tree_, change.key, change.ordered.result, change.in_quorate_ring,
                                change.round);

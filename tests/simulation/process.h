@@ -42,11 +42,8 @@ public:
     virtual void answered(std::uint64_t call, const Result<replication::Outcome>& result) = 0;
     /// The change of this call is in the tree of its own node.
     virtual void applied(std::uint64_t call, const Step* step) = 0;
-    /// A node has performed a change again that it had performed after the state sync `first`.
-    virtual void repeated(std::size_t node, const Key& change, const std::optional<Round>& first,
-                          const std::optional<Round>& now) = 0;
-    /// Its sender has performed a change, and knows it.
-    virtual void came_back(const Key& change, const std::optional<Round>& round) = 0;
+    /// A node has performed a change that it had performed before.
+    virtual void repeated(std::size_t node, const Key& change) = 0;
     /// A verification found that this node's tree is another one.
     virtual void unequal(std::size_t node) = 0;
 };
@@ -240,7 +237,7 @@ private:
     const Step* tree_ = nullptr;
     std::optional<Round> round_;
     std::map<Key, std::uint64_t> arrivals_;
-    std::map<Key, std::optional<Round>> performed_;  ///< since the last takeover
+    std::set<Key> performed_;  ///< since the last takeover
     bool has_left_ = false;
 };
 

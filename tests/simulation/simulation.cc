@@ -95,15 +95,11 @@ std::uint32_t Simulation::next_time(std::size_t node) {
     return clock(node);
 }
 
-/// Two ways lead there that the protocol has no means against. A member that sends while it awaits
-/// updates (mixed only) has it in its queue still, and sends it again when somebody joins. And a ring
-/// may break when one member has got a change and its sender has not: where they meet again, the tree
-/// with the change has the higher version, and the sender sends it again.
-void Simulation::repeated(std::size_t node, const Key& change, const std::optional<Round>& first,
-                          const std::optional<Round>& now) {
+/// Where a member sends while it awaits updates, those in sync perform its change at once. It has
+/// it in its queue still, and sends it again when somebody joins.
+void Simulation::repeated(std::size_t node, const Key& change) {
     ++totals_.repeated;
-    const bool sender_had_it = came_back_.contains({change, first});
-    if (options_.mixed || (first != now && !sender_had_it)) return;
+    if (options_.mixed) return;
     throw Broken("node " + std::to_string(node + 1) + " performs a change of node " +
                  std::to_string(change.first.node.value()) + " at " +
                  std::to_string(change.second) + " twice");

@@ -39,7 +39,7 @@ struct Totals {
     std::uint64_t kills = 0;
     std::uint64_t rings = 0;
     std::uint64_t verifications = 0;
-    std::uint64_t repeated = 0;  ///< changes performed twice by one node
+    std::uint64_t repeated = 0;  ///< performed twice by one node (mixed only)
     std::uint64_t unequal = 0;   ///< members that a verification found to differ (mixed only)
 
     void add(const Totals& other);
@@ -98,11 +98,7 @@ private:
     void trace(std::size_t node, const std::string& what) override;
     void answered(std::uint64_t call, const Result<replication::Outcome>& result) override;
     void applied(std::uint64_t call, const Step* step) override;
-    void repeated(std::size_t node, const Key& change, const std::optional<Round>& first,
-                  const std::optional<Round>& now) override;
-    void came_back(const Key& change, const std::optional<Round>& round) override {
-        came_back_.emplace(change, round);
-    }
+    void repeated(std::size_t node, const Key& change) override;
     void unequal(std::size_t node) override;
 
     void say(const std::string& line);
@@ -157,8 +153,6 @@ private:
     std::uint64_t submit_every_ = 0;
     bool calm_ = false;
     std::deque<std::string> trace_;
-    /// What senders have performed themselves, and after which state sync.
-    std::set<std::pair<Key, std::optional<Round>>> came_back_;
     Totals totals_;
 };
 

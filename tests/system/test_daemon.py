@@ -544,7 +544,7 @@ def test_systemd_is_told_of_the_start_and_that_the_mount_answers(make_daemon, tm
         with cfs.stopped(daemon):
             came("")
             messages.clear()
-            time.sleep(1.25 * seconds)  # more than two intervals: that nothing comes is the subject
+            time.sleep(2.5 * seconds)  # more than two intervals: that nothing comes is the subject
             assert not came("WATCHDOG=1")
         cfs.wait_for(lambda: came("WATCHDOG=1"), "it comes again when the daemon goes on", 10)
         daemon.stop()
