@@ -201,6 +201,7 @@ private:
 
     void publish(SteadyTime now) CFSGATE_EXCLUDES(mutex_);
     void publish_all() CFSGATE_EXCLUDES(mutex_);
+    void show_counts(ClusterStatus& status) const;
     static std::vector<NodeId> members_of(const GroupLink& link);
     static GroupStatus group_status(const GroupLink& link);
     std::string why_not_quorate() const;
@@ -835,15 +836,19 @@ void Cluster::publish(SteadyTime now) {
         const MutexLock lock(mutex_);
         oldest_ = oldest;
         refusing_published_ = refusing_;
-        status_published_.in_flight = in_flight_.size();
-        status_published_.held = held_.size();
-        status_published_.awaiting_rotation = rotation_.size();
-        status_published_.rotations = rotation_.markers_back();
+        show_counts(status_published_);
     }
     unpublished_ = now - published_at_ < kPublishEvery;
     if (unpublished_) return;
     published_at_ = now;
     publish_all();
+}
+
+void Cluster::show_counts(ClusterStatus& status) const {
+    status.in_flight = in_flight_.size();
+    status.held = held_.size();
+    status.awaiting_rotation = rotation_.size();
+    status.rotations = rotation_.markers_back();
 }
 
 void Cluster::publish_all() {
@@ -870,10 +875,7 @@ void Cluster::publish_all() {
         status.nodes.push_back({node.id, node.name, node.votes, node.addresses, online,
                                 status_store_.address_of(node.id)});
     }
-    status.in_flight = in_flight_.size();
-    status.held = held_.size();
-    status.awaiting_rotation = rotation_.size();
-    status.rotations = rotation_.markers_back();
+    show_counts(status);
 
     const MutexLock lock(mutex_);
     status.info_version = status_published_.info_version;

@@ -373,8 +373,7 @@ Status Journal::adopt(const std::vector<std::uint64_t>& numbers) {
     number_ = numbers.back();
     const std::string path = segment_path(options_.directory, number_);
     const SparseBytes segment = CFSGATE_TRY(read_segment(path));
-    const bool holds_nothing = segment.size <= kHeaderBytes ||
-                               segment.bytes.size() <= kHeaderBytes ||
+    const bool holds_nothing = segment.bytes.size() <= kHeaderBytes ||
                                all_zero(std::string_view(segment.bytes).substr(kHeaderBytes));
     const auto header = decode_header(segment.bytes, path);
     if (header || !holds_nothing) return adopt_last(segment);
