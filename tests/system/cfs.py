@@ -69,12 +69,6 @@ def sanitized():
     return b"__asan_init" in text or b"__tsan_init" in text
 
 
-def optimised():
-    """Whether this build is fast, so that times say something."""
-    with open(os.path.join(build_directory(), "CMakeCache.txt"), encoding="utf-8") as file:
-        return "CMAKE_BUILD_TYPE:STRING=Rel" in file.read()
-
-
 def run(*command, timeout=30, check=False, data=None, **options):
     """Runs a command to its end; text output. Bytes in `data` go to its standard input."""
     done = subprocess.run([str(part) for part in command], input=data, timeout=timeout,
